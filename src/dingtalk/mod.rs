@@ -1,0 +1,6 @@
+//! All of DingTalk: Stream Mode, Open API and the shapes of its payloads. It knows no NATS.
+
+pub mod api;
+pub mod json;
+pub mod payload;
+pub mod stream;

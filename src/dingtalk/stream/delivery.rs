@@ -1,0 +1,94 @@
+//! What a session hands on: a frame, and the one way to answer it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::frame::Frame;
+use crate::message::{AccountName, Timestamp};
+
+/// A data frame on its way in.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Account it came in on.
+    pub account: AccountName,
+    /// Client id of that account, part of every deduplication key.
+    pub client_id: Arc<str>,
+    /// The frame.
+    pub frame: Frame,
+    /// Answers it on the socket it came in on.
+    pub ticket: AckTicket,
+    /// When it was read, for budgets.
+    pub received: Instant,
+    /// When it was read, for people.
+    pub received_at: Timestamp,
+}
+
+/// How a frame is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    /// Code 200 in the form that the type of the frame wants.
+    Done,
+    /// Code 500 and status `LATER`; for an EVENT only, others stay silent.
+    Later,
+}
+
+/// The right to answer one frame once. Dropped unused, DingTalk gets no answer and delivers again.
+#[derive(Debug)]
+pub struct AckTicket {
+    pub(super) message_id: Option<String>,
+    pub(super) event: bool,
+    pub(super) socket: mpsc::Sender<Answer>,
+}
+
+/// What a ticket asks its session to write.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) message_id: String,
+    pub(super) event: bool,
+    pub(super) ack: Ack,
+}
+
+impl AckTicket {
+    /// Answers the frame on its own socket. Returns false when that socket is gone or does not
+    /// take answers any more; the frame then comes again and deduplication absorbs it.
+    pub fn answer(self, ack: Ack) -> bool {
+        let Some(message_id) = self.message_id else {
+            return false;
+        };
+        if ack == Ack::Later && !self.event {
+            return false;
+        }
+        let answer = Answer {
+            message_id,
+            event: self.event,
+            ack,
+        };
+        self.socket.try_send(answer).is_ok()
+    }
+}
+
+/// Something that happened to a link, for health, logs and `<prefix>.status.<account>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkEvent {
+    /// Account concerned.
+    pub account: AccountName,
+    /// Connection slot of the account, from 0.
+    pub slot: usize,
+    /// What happened.
+    pub change: LinkChange,
+}
+
+/// What happened to a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkChange {
+    /// A connection is open.
+    Up,
+    /// No connection is open; it is being opened again. Says why.
+    Down(String),
+    /// The slot is parked: retried slowly. Says why and what cures it.
+    Parked(String),
+    /// The slot ended because the bridge stops or the account was removed or paused.
+    Stopped,
+}

@@ -1,0 +1,30 @@
+//! The bridge's language: ids, subjects, inbound messages, outbound requests, receipts.
+//!
+//! Pure values without I/O. Every other module may import this one; it imports none of them.
+
+mod dead;
+pub mod header;
+mod ids;
+mod inbound;
+mod outbound;
+mod receipt;
+mod secret;
+mod subject;
+mod timestamp;
+
+pub use dead::{DeadLetter, DeadReason};
+pub use ids::{AccountName, IdError, RequestId};
+pub use inbound::{
+    CardAction, Chat, ChatType, Inbound, Media, MediaKind, Mention, MessageBody, Notice, Quoted,
+    Reply, Sender,
+};
+pub use outbound::{
+    ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, RawMessage, Request,
+    RequestError, Target, Via,
+};
+pub use receipt::{Outcome, Part, Receipt};
+pub use secret::Secret;
+pub use subject::{
+    Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
+};
+pub use timestamp::Timestamp;

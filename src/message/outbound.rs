@@ -1,0 +1,547 @@
+//! What a service asks the bridge to send: one target, one content, options.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::ids::{AccountName, RequestId};
+use super::timestamp::Timestamp;
+
+/// Most buttons of an action card.
+const MAX_BUTTONS: usize = 5;
+
+/// Why a payload is no request. Each one ends as a dead letter and a `failed` receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// Not the JSON that the schema describes.
+    #[error("{0}")]
+    Malformed(String),
+    /// No content, or more than one.
+    #[error(
+        "a request has exactly one of text, markdown, link, action_card, raw; this one has {0}"
+    )]
+    Content(String),
+    /// Content that the bridge does not send.
+    #[error("`{0}` is not served by this version; send text, markdown, link, action_card or raw")]
+    Unserved(&'static str),
+    /// A content that DingTalk would refuse.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A target that cannot be addressed.
+    #[error("target `{target}`: {reason}")]
+    Target {
+        /// What was asked for.
+        target: String,
+        /// Why not, and what to write instead.
+        reason: &'static str,
+    },
+}
+
+/// Body of a message on `<prefix>.outbound`, `<prefix>.outbound.<account>` or a canonical subject.
+///
+/// Unknown keys are refused. Exactly one content key is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Idempotency key; else the header `Nats-Msg-Id`, else the stream sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RequestId>,
+    /// Account that sends; needed on the bare subject when several accounts are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountName>,
+    /// Who gets it, unless the subject says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Target>,
+    /// Plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Markdown with a title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub markdown: Option<Markdown>,
+    /// Link with title, text and picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// Markdown with buttons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_card: Option<ActionCard>,
+    /// Picture; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<serde_json::Value>,
+    /// File; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<serde_json::Value>,
+    /// Voice; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<serde_json::Value>,
+    /// Video; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video: Option<serde_json::Value>,
+    /// Interactive card; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<serde_json::Value>,
+    /// Any msgKey with its msgParam, passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<RawMessage>,
+    /// People to mention; makes the bridge answer through the session webhook, the only path that notifies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mention: Option<Mentions>,
+    /// Path to take, instead of the one that the bridge would choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
+    /// Not sent after this instant: the receipt then says `expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Not sent before this instant; not served yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+impl Request {
+    /// Reads a JSON payload.
+    ///
+    /// # Errors
+    /// [`RequestError::Malformed`] with what is wrong and where.
+    pub fn parse(payload: &[u8]) -> Result<Self, RequestError> {
+        serde_json::from_slice(payload).map_err(|error| RequestError::Malformed(error.to_string()))
+    }
+
+    /// A request that says `text` and nothing else.
+    pub fn plain(text: &str) -> Self {
+        Self {
+            text: Some(text.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// The one content of the request, checked.
+    ///
+    /// # Errors
+    /// [`RequestError`] when there is none, more than one, one that is not served, or one that
+    /// DingTalk would refuse as it stands.
+    pub fn content(&self) -> Result<Content, RequestError> {
+        let unserved = [
+            ("image", self.image.is_some()),
+            ("file", self.file.is_some()),
+            ("audio", self.audio.is_some()),
+            ("video", self.video.is_some()),
+            ("card", self.card.is_some()),
+            ("not_before", self.not_before.is_some()),
+        ];
+        if let Some((key, _)) = unserved.iter().find(|(_, given)| *given) {
+            return Err(RequestError::Unserved(key));
+        }
+        let mut given = Vec::new();
+        given.extend(self.text.clone().map(Content::Text));
+        given.extend(self.markdown.clone().map(Content::Markdown));
+        given.extend(self.link.clone().map(Content::Link));
+        given.extend(self.action_card.clone().map(Content::ActionCard));
+        given.extend(self.raw.clone().map(Content::Raw));
+        let count = given.len();
+        match (given.pop(), count) {
+            (Some(content), 1) => content.checked(),
+            (_, 0) => Err(RequestError::Content("none".to_owned())),
+            (_, several) => Err(RequestError::Content(several.to_string())),
+        }
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// Markdown.
+    Markdown(Markdown),
+    /// Link.
+    Link(Link),
+    /// Action card.
+    ActionCard(ActionCard),
+    /// Raw msgKey and msgParam.
+    Raw(RawMessage),
+}
+
+impl Content {
+    fn checked(self) -> Result<Self, RequestError> {
+        let empty = match &self {
+            Self::Text(text) => text.trim().is_empty(),
+            Self::Markdown(markdown) => markdown.text.trim().is_empty(),
+            Self::Link(link) => link.message_url.is_empty() || link.title.is_empty(),
+            Self::ActionCard(card) => {
+                if !(1..=MAX_BUTTONS).contains(&card.buttons.len()) {
+                    return Err(RequestError::Invalid("an action card has 1 to 5 buttons"));
+                }
+                card.text.trim().is_empty()
+            }
+            Self::Raw(raw) => {
+                if !raw.msg_param.is_object() {
+                    return Err(RequestError::Invalid("raw.msg_param must be an object"));
+                }
+                raw.msg_key.is_empty()
+            }
+        };
+        if empty {
+            return Err(RequestError::Invalid("the content is empty"));
+        }
+        Ok(self)
+    }
+}
+
+/// Markdown of DingTalk's dialect; long texts are split at paragraphs and fences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Markdown {
+    /// Shown in the chat list and in notifications; default: the first line of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The markdown itself.
+    pub text: String,
+}
+
+/// A link with a preview.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Headline.
+    pub title: String,
+    /// Text under it.
+    pub text: String,
+    /// Where it leads.
+    pub message_url: String,
+    /// Picture beside it: an https URL or a mediaId.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pic_url: Option<String>,
+}
+
+/// Markdown with 1 to 5 buttons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionCard {
+    /// Shown in the chat list and in notifications.
+    pub title: String,
+    /// Markdown.
+    pub text: String,
+    /// 1 to 5 buttons.
+    pub buttons: Vec<ActionButton>,
+    /// How two buttons stand; others are always vertical.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+/// A button that opens a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ActionButton {
+    /// What stands on it.
+    pub title: String,
+    /// What it opens.
+    pub url: String,
+}
+
+/// How buttons stand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// One under the other.
+    #[default]
+    Vertical,
+    /// Side by side.
+    Horizontal,
+}
+
+/// A message of any robot template, passed through unchanged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMessage {
+    /// DingTalk's msgKey, such as `sampleText`.
+    pub msg_key: String,
+    /// Object that becomes msgParam, which DingTalk takes as a JSON string.
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub msg_param: serde_json::Value,
+}
+
+/// People to mention.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mentions {
+    /// By staffId.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
+    /// By mobile number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mobiles: Vec<String>,
+    /// Everybody in the group.
+    #[serde(default)]
+    pub all: bool,
+}
+
+impl Mentions {
+    /// Whether nobody is mentioned.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.mobiles.is_empty() && !self.all
+    }
+}
+
+/// Path of a message to DingTalk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The robot's Open API.
+    Openapi,
+    /// The session webhook of an inbound message.
+    Webhook,
+    /// An interactive card.
+    Card,
+}
+
+pub use target::Target;
+
+mod target {
+    //! The `to` of a request: a string, a list of users, or the message that is answered.
+
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use schemars::JsonSchema;
+    use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+    use serde::ser::{SerializeMap, Serializer};
+    use serde::{Deserialize, Serialize};
+
+    use super::RequestError;
+    use crate::message::subject::Kind;
+
+    /// Most users that one request may address.
+    pub(crate) const MAX_USERS: usize = 20;
+
+    /// Who gets a message.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Target {
+        /// `"group:<openConversationId>"`.
+        Group(String),
+        /// `"user:<staffId>"`.
+        User(String),
+        /// `["user:<staffId>", …]`, at most 20.
+        Users(Vec<String>),
+        /// `{"reply_to":"<id of an inbound message>"}`.
+        ReplyTo(String),
+    }
+
+    impl Target {
+        /// The kind and id of the canonical subject; `None` for a reply, which has to be looked up.
+        pub fn address(&self) -> Option<(Kind, Cow<'_, str>)> {
+            match self {
+                Self::Group(id) => Some((Kind::Group, Cow::Borrowed(id))),
+                Self::User(id) => Some((Kind::User, Cow::Borrowed(id))),
+                Self::Users(ids) => Some((Kind::User, Cow::Owned(ids.join(",")))),
+                Self::ReplyTo(_) => None,
+            }
+        }
+
+        /// Refuses ids of the wrong shape before they cost a call.
+        ///
+        /// # Errors
+        /// [`RequestError::Target`] that says what to write instead.
+        pub fn check(&self) -> Result<(), RequestError> {
+            match self {
+                Self::Group(id) => check_group(id),
+                Self::User(id) => check_user(id),
+                Self::Users(ids) if ids.is_empty() || ids.len() > MAX_USERS => Err(refused(
+                    &format!("{} users", ids.len()),
+                    "give 1 to 20 users",
+                )),
+                Self::Users(ids) => ids.iter().try_for_each(|id| check_user(id)),
+                Self::ReplyTo(id) if id.is_empty() => {
+                    Err(refused("reply_to", "give the id of an inbound message"))
+                }
+                Self::ReplyTo(_) => Ok(()),
+            }
+        }
+    }
+
+    fn refused(target: &str, reason: &'static str) -> RequestError {
+        RequestError::Target {
+            target: target.to_owned(),
+            reason,
+        }
+    }
+
+    fn check_group(id: &str) -> Result<(), RequestError> {
+        if id.is_empty() {
+            return Err(refused("group:", "the openConversationId is missing"));
+        }
+        if id.contains(':') && !id.starts_with("$:LWCP") {
+            return Err(refused(
+                id,
+                "a group id has no sender suffix; give the openConversationId up to its last `=` alone",
+            ));
+        }
+        check_lwcp(id)
+    }
+
+    fn check_user(id: &str) -> Result<(), RequestError> {
+        if id.is_empty() {
+            return Err(refused("user:", "the staffId is missing"));
+        }
+        if looks_like_conversation(id) {
+            return Err(refused(
+                id,
+                "this is a conversation id, not a staffId; write group:… for a group and the sender's staff_id for a 1:1 chat",
+            ));
+        }
+        check_lwcp(id)
+    }
+
+    fn check_lwcp(id: &str) -> Result<(), RequestError> {
+        if id.starts_with("$:LWCP") {
+            return Err(refused(
+                id,
+                "an encrypted $:LWCP id cannot be addressed; use the sender's staff_id, or answer with reply_to",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether `id` has the shape of a conversation id: `cid`, base64, padding.
+    fn looks_like_conversation(id: &str) -> bool {
+        id.strip_prefix("cid").is_some_and(|rest| {
+            rest.len() >= 8
+                && rest.ends_with('=')
+                && rest.bytes().all(|b| {
+                    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-')
+                })
+        })
+    }
+
+    impl<'de> Deserialize<'de> for Target {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(TargetVisitor)
+        }
+    }
+
+    struct TargetVisitor;
+
+    impl<'de> Visitor<'de> for TargetVisitor {
+        type Value = Target;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(
+                r#""group:<id>", "user:<id>", ["user:<id>", …] or {"reply_to":"<inbound id>"}"#,
+            )
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Target, E> {
+            match text.split_once(':') {
+                Some(("group", id)) => Ok(Target::Group(id.to_owned())),
+                Some(("user", id)) => Ok(Target::User(id.to_owned())),
+                _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+            }
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Target, A::Error> {
+            let mut users = Vec::new();
+            while let Some(text) = seq.next_element::<String>()? {
+                match text.strip_prefix("user:") {
+                    Some(id) => users.push(id.to_owned()),
+                    None => {
+                        return Err(de::Error::invalid_value(de::Unexpected::Str(&text), &self));
+                    }
+                }
+            }
+            Ok(Target::Users(users))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Target, A::Error> {
+            match map.next_entry::<String, String>()? {
+                Some((key, id)) if key == "reply_to" => match map.next_key::<String>()? {
+                    None => Ok(Target::ReplyTo(id)),
+                    Some(other) => Err(de::Error::unknown_field(&other, &["reply_to"])),
+                },
+                Some((other, _)) => Err(de::Error::unknown_field(&other, &["reply_to"])),
+                None => Err(de::Error::missing_field("reply_to")),
+            }
+        }
+    }
+
+    impl Serialize for Target {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self {
+                Self::Group(id) => serializer.collect_str(&format_args!("group:{id}")),
+                Self::User(id) => serializer.collect_str(&format_args!("user:{id}")),
+                Self::Users(ids) => {
+                    serializer.collect_seq(ids.iter().map(|id| format!("user:{id}")))
+                }
+                Self::ReplyTo(id) => {
+                    let mut map = serializer.serialize_map(Some(1))?;
+                    map.serialize_entry("reply_to", id)?;
+                    map.end()
+                }
+            }
+        }
+    }
+
+    impl JsonSchema for Target {
+        fn schema_name() -> Cow<'static, str> {
+            "Target".into()
+        }
+
+        fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            schemars::json_schema!({
+                "description": "Who gets the message",
+                "oneOf": [
+                    {"type": "string", "pattern": "^(group|user):.+"},
+                    {"type": "array", "minItems": 1, "maxItems": MAX_USERS,
+                     "items": {"type": "string", "pattern": "^user:.+"}},
+                    {"type": "object", "required": ["reply_to"], "additionalProperties": false,
+                     "properties": {"reply_to": {"type": "string",
+                        "description": "`id` of an inbound message"}}}
+                ]
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Request, RequestError> {
+        Request::parse(json.as_bytes())
+    }
+
+    #[test]
+    fn every_form_of_a_target_is_read_and_written_alike() {
+        for to in [
+            r#""group:cidA+/b==""#,
+            r#""user:manager1""#,
+            r#"["user:a","user:b"]"#,
+            r#"{"reply_to":"ding:msg=="}"#,
+        ] {
+            let request = parse(&format!(r#"{{"to":{to},"text":"hi"}}"#)).unwrap();
+            assert_eq!(serde_json::to_string(&request.to).unwrap(), to);
+            request.to.unwrap().check().unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_in_the_error() {
+        let error = parse(r#"{"txt":"hi"}"#).unwrap_err().to_string();
+        assert!(error.contains("txt"), "{error}");
+    }
+
+    #[test]
+    fn exactly_one_content_is_required() {
+        assert!(parse("{}").unwrap().content().is_err());
+        let both = parse(r#"{"text":"a","markdown":{"text":"b"}}"#).unwrap();
+        assert_eq!(both.content(), Err(RequestError::Content("2".into())));
+        let image = parse(r#"{"image":{}}"#).unwrap();
+        assert_eq!(image.content(), Err(RequestError::Unserved("image")));
+    }
+
+    #[test]
+    fn ids_of_the_wrong_shape_are_refused_with_the_cure() {
+        let refused = |target: Target| target.check().unwrap_err().to_string();
+        assert!(refused(Target::User("$:LWCP_v1:$abc".into())).contains("staff_id"));
+        assert!(refused(Target::User("cid6KeBBLoveMJOGXo==".into())).contains("conversation id"));
+        assert!(refused(Target::Group("cid6KeB==:manager1".into())).contains("suffix"));
+        assert!(Target::User("cidric".into()).check().is_ok());
+    }
+}
