@@ -125,6 +125,7 @@ impl Drain {
         known: &HashSet<String>,
         last: &mut Option<u64>,
     ) -> Result<(), BrokerError> {
+        let mut outstanding = 0;
         for (position, record) in records {
             let Some(record) = record else {
                 error!(
@@ -137,13 +138,16 @@ impl Drain {
                 continue;
             }
             let message = self.claimed(record.message).await?;
-            while !publisher.has_room() {
+            while outstanding >= WINDOW {
                 *last = Some(stored(publisher.settled().await)?);
+                outstanding -= 1;
             }
             publisher.publish(position, message).await;
+            outstanding += 1;
         }
-        while publisher.in_flight() > 0 {
+        while outstanding > 0 {
             *last = Some(stored(publisher.settled().await)?);
+            outstanding -= 1;
         }
         Ok(())
     }

@@ -163,6 +163,12 @@ impl Flights {
         self.departed.is_empty() && self.waiting.is_empty() && self.appending.is_empty()
     }
 
+    /// Frames in the publish window.
+    pub(super) fn departed(&self) -> usize {
+        self.departed.len()
+    }
+
+    /// Frames that wait for the spool.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }

@@ -138,7 +138,7 @@ impl Inbound {
                 never = &mut drain => match never {},
             }
             self.flights.start_append();
-            self.metrics.publish_window(self.publisher.in_flight());
+            self.metrics.publish_window(self.flights.departed());
         }
         self.health
             .part("inbound", PartState::Down("stopped".to_owned()));
@@ -147,7 +147,7 @@ impl Inbound {
     /// How many frames the loop can take now: behind a full window the sockets wait.
     fn room(&self) -> usize {
         match self.flights.route() {
-            Route::Broker => WINDOW.saturating_sub(self.publisher.in_flight()),
+            Route::Broker => WINDOW.saturating_sub(self.flights.departed()),
             Route::Spool => WAITING.saturating_sub(self.flights.waiting()).min(WINDOW),
         }
     }
@@ -187,7 +187,7 @@ impl Inbound {
         self.flights.refuse_past_hard_budget(now);
         self.choose_route();
         // A spool that takes nothing must not keep from the broker what the broker would take.
-        while self.flights.route() == Route::Broker && self.publisher.has_room() {
+        while self.flights.route() == Route::Broker && self.flights.departed() < WINDOW {
             let Some(flight) = self.flights.next_waiting() else {
                 break;
             };
