@@ -219,6 +219,8 @@ pub struct Settled {
     pub token: u64,
     /// PubAck, or JetStream's refusal.
     pub result: Result<Stored, BrokerError>,
+    /// The message, given back.
+    pub message: Outgoing,
 }
 
 impl Publisher {

@@ -1,0 +1,33 @@
+# Two commands are all a newcomer needs: make demo, make test.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint schema clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: ## Broker, simulated DingTalk, bridge and an echo agent tell their story (STAY=1 keeps them up)
+	@server=$$(scripts/nats-server) && \
+	cargo build --quiet && \
+	exec cargo run --quiet -- demo --nats-server "$$server" $(if $(STAY),--stay)
+
+test: ## Everything, on a real broker and with DingTalk's official SDK clients
+	@scripts/sdk-clients
+	@server=$$(scripts/nats-server) && \
+	NATS_DINGTALK_TEST_NATS_SERVER="$$server" cargo test --locked
+
+bench: ## The bridge beside a bare loop and the official SDKs, as ratios
+	@scripts/sdk-clients
+	@server=$$(scripts/nats-server) && \
+	NATS_DINGTALK_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
+
+lint: ## Format, clippy, docs, licences
+	@cargo fmt --check
+	@cargo clippy --locked --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+
+schema: ## Write schemas/ anew from the Rust types
+	@cargo run --quiet -- schema --write schemas
+
+clean: ## Remove what was built and fetched
+	@rm -rf target .cache

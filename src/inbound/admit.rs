@@ -1,0 +1,288 @@
+//! What a frame becomes: read, gated, addressed, written down, in one pass over its data.
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::Policies;
+use super::gate;
+use super::journey::Flight;
+use super::sessions::Sessions;
+use crate::broker::{Headers, Outgoing};
+use crate::config::Gated;
+use crate::dingtalk::payload::{self, Reading};
+use crate::dingtalk::stream::Delivery;
+use crate::message::{
+    AccountName, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply, SessionEntry, Subjects,
+    Timestamp, header,
+};
+use crate::telemetry::{FrameOutcome, Metrics};
+
+/// Room for the normalised view beside the raw data.
+const VIEW_BYTES: usize = 1024;
+/// What CloudEvents consumers validate the body against.
+const SCHEMA: &str = "urn:nats-dingtalk:schema:inbound:1";
+/// The same for dead letters.
+const DEAD_SCHEMA: &str = "urn:nats-dingtalk:schema:dead-letter:1";
+/// Longest text of an unreadable frame that a dead letter quotes as its detail.
+const DETAIL: &str = "the data of the frame is not the JSON that its topic promises";
+
+/// Turns deliveries into flights.
+#[derive(Debug)]
+pub(super) struct Admitter {
+    subjects: Subjects,
+    policies: watch::Receiver<Policies>,
+    sessions: Sessions,
+    metrics: Metrics,
+}
+
+impl Admitter {
+    pub(super) fn new(
+        subjects: Subjects,
+        policies: watch::Receiver<Policies>,
+        sessions: Sessions,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            subjects,
+            policies,
+            sessions,
+            metrics,
+        }
+    }
+
+    /// The flight that stores the frame; `None` when the policy drops it, which ends it here.
+    pub(super) fn admit(&self, delivery: Delivery) -> Option<Flight> {
+        let reading = payload::read(&delivery.frame);
+        let key = dedup_key(&delivery, &reading);
+        if reading.notice.is_some() {
+            self.metrics.quota_notice(&delivery.account);
+            warn!(dingtalk.account = %delivery.account, "dingtalk sent a notice instead of content, see the monthly quota in the developer console");
+        }
+        let mut gated = false;
+        let message = if reading.readable {
+            match self.gate(&delivery.account, &reading) {
+                Some((reason, Gated::Drop)) => {
+                    debug!(dingtalk.account = %delivery.account, dingtalk.msg_id = key, reason, "gated");
+                    self.end_gated(delivery);
+                    return None;
+                }
+                Some((_, Gated::Publish)) => gated = true,
+                None => self.keep_session(&delivery, &reading, &key),
+            }
+            self.view(&delivery, &reading, &key, gated)
+        } else {
+            self.metrics.frame_undecodable(&delivery.account);
+            warn!(dingtalk.account = %delivery.account, dingtalk.topic = %delivery.frame.topic, bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
+            self.dead(&delivery, &reading, &key)
+        };
+        Some(Flight {
+            account: delivery.account,
+            message,
+            ticket: Some(delivery.ticket),
+            received: delivery.received,
+            gated,
+            ended: None,
+        })
+    }
+
+    fn gate(&self, account: &AccountName, reading: &Reading<'_>) -> Option<(&'static str, Gated)> {
+        let policies = self.policies.borrow();
+        let policy = policies.get(account)?;
+        let reason = gate::keeps_out(policy, reading)?;
+        Some((reason.as_str(), policy.gated))
+    }
+
+    fn end_gated(&self, delivery: Delivery) {
+        let answered = delivery.ticket.answer(crate::dingtalk::stream::Ack::Done);
+        if answered {
+            self.metrics.acked(delivery.received.elapsed());
+        } else {
+            self.metrics.ack_lost(&delivery.account);
+        }
+        self.metrics
+            .frame_ended(&delivery.account, FrameOutcome::Gated);
+    }
+
+    fn keep_session(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) {
+        if let Some(webhook) = &reading.webhook {
+            let entry = SessionEntry {
+                url: webhook.url.clone(),
+                expires_at: webhook.expires_at,
+                account: delivery.account.clone(),
+                kind: reading.kind,
+                chat: reading.chat_key.clone().into_owned(),
+            };
+            self.sessions.keep(key, entry);
+        }
+    }
+
+    fn view(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str, gated: bool) -> Outgoing {
+        let account = &delivery.account;
+        let (kind, chat) = (reading.kind, reading.chat_key.as_ref());
+        let subject = if gated {
+            self.subjects.gated(account, kind, chat)
+        } else {
+            self.subjects.inbound(account, kind, chat)
+        };
+        let answerable = matches!(kind, Kind::Group | Kind::User | Kind::Card);
+        let view = Inbound {
+            id: key.into(),
+            account: account.as_str().into(),
+            kind,
+            chat: reading.chat.clone(),
+            sender: reading.sender.clone(),
+            mentioned: reading.mentioned,
+            mentions: reading.mentions.clone(),
+            message: reading.message.clone(),
+            card: reading.card.clone(),
+            topic: reading.topic.clone(),
+            notice: reading.notice.clone(),
+            sent_at: reading.sent_at,
+            received_at: delivery.received_at,
+            reply: answerable.then(|| Reply {
+                subject: self.subjects.outbound(account, kind, chat).into(),
+                webhook_until: reading.webhook.as_ref().map(|webhook| webhook.expires_at),
+            }),
+            raw: None,
+        };
+        let mut body = Vec::with_capacity(reading.raw.len() + VIEW_BYTES);
+        if let Err(error) = view.write(&reading.raw, &mut body) {
+            // Text, numbers and string keys only: there is nothing in the view that JSON refuses.
+            warn!(%error, "the normalised view could not be written");
+        }
+        let mut headers = self.headers(delivery, reading, key);
+        headers.push((header::CE_DATASCHEMA.to_owned(), SCHEMA.to_owned()));
+        Outgoing {
+            subject,
+            headers,
+            payload: Bytes::from(body),
+        }
+    }
+
+    fn dead(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) -> Outgoing {
+        let account = delivery.account.as_str();
+        let payload = serde_json::from_str(&reading.raw).unwrap_or(serde_json::Value::Null);
+        let letter = DeadLetter {
+            direction: Direction::Inbound,
+            account: account.to_owned(),
+            reason: DeadReason::Undecodable,
+            detail: DETAIL.to_owned(),
+            code: None,
+            subject: self
+                .subjects
+                .inbound(&delivery.account, reading.kind, &reading.chat_key),
+            id: Some(key.to_owned()),
+            payload,
+            at: delivery.received_at,
+        };
+        let mut headers = self.headers(delivery, reading, key);
+        for (name, value) in [
+            (header::CE_DATASCHEMA, DEAD_SCHEMA),
+            (header::DEAD_REASON, DeadReason::Undecodable.as_str()),
+            (header::DEAD_DETAIL, DETAIL),
+        ] {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        Outgoing {
+            subject: self.subjects.dead(Direction::Inbound, account),
+            headers,
+            payload: serde_json::to_vec(&letter).unwrap_or_default().into(),
+        }
+    }
+
+    fn headers(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) -> Headers {
+        let account = delivery.account.as_str();
+        let at: Timestamp = reading.sent_at.unwrap_or(delivery.received_at);
+        let mut headers = Vec::with_capacity(16);
+        let mut put = |name: &str, value: String| headers.push((name.to_owned(), value));
+        put(header::MSG_ID, header_value(key));
+        put(header::CE_SPECVERSION, "1.0".to_owned());
+        put(header::CE_ID, header_value(key));
+        put(header::CE_SOURCE, format!("/dingtalk/{account}"));
+        put(header::CE_TYPE, event_type(reading));
+        put(header::CE_TIME, at.to_string());
+        put(header::CE_SUBJECT, header_value(&reading.chat_key));
+        put(header::TRACEPARENT, traceparent());
+        put(header::ACCOUNT, account.to_owned());
+        put(header::CHAT, header_value(&reading.chat_key));
+        if let Some(id) = &reading.dedup_id {
+            put(header::DINGTALK_MSG_ID, header_value(id));
+        }
+        put(header::CONTENT_TYPE, "application/json".to_owned());
+        headers
+    }
+}
+
+/// `<clientId>:<business id>`. Without an id, or when the data cannot be read and the id is that
+/// of this push only, equal content is the same frame.
+fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
+    match &reading.dedup_id {
+        Some(id) if reading.readable => format!("{}:{id}", delivery.client_id),
+        _ => {
+            let text = if delivery.frame.data.is_empty() {
+                delivery.frame.text.as_str()
+            } else {
+                &delivery.frame.data
+            };
+            let digest = Sha256::digest(text.as_bytes());
+            format!("{}:sha256-{digest:x}", delivery.client_id)
+        }
+    }
+}
+
+fn event_type(reading: &Reading<'_>) -> String {
+    match reading.kind {
+        Kind::Group | Kind::User => "com.dingtalk.bot.message".to_owned(),
+        Kind::Card => "com.dingtalk.card.action".to_owned(),
+        Kind::Event => format!("com.dingtalk.event.{}", header_value(&reading.chat_key)),
+        Kind::Other => "com.dingtalk.frame".to_owned(),
+    }
+}
+
+/// A header value as CloudEvents wants it: printable ASCII but `"` and `%` stands as it is, all
+/// else is percent-encoded, so no id can break out of its header.
+fn header_value(value: &str) -> String {
+    let plain = |byte: u8| (0x21..=0x7e).contains(&byte) && byte != b'"' && byte != b'%';
+    if value.bytes().all(plain) {
+        return value.to_owned();
+    }
+    let mut encoded = String::with_capacity(value.len() + 16);
+    for byte in value.bytes() {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Begins a W3C trace, so that an answer can be traced to its question.
+fn traceparent() -> String {
+    format!(
+        "00-{:032x}-{:016x}-01",
+        fastrand::u128(1..),
+        fastrand::u64(1..)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_breaks_out_of_its_header() {
+        assert_eq!(header_value("cidA+/b=="), "cidA+/b==");
+        assert_eq!(header_value("a\r\nb: c"), "a%0D%0Ab:%20c");
+        assert_eq!(header_value("钉\"%"), "%E9%92%89%22%25");
+    }
+
+    #[test]
+    fn a_trace_has_the_form_of_the_standard() {
+        let trace = traceparent();
+        let lengths: Vec<usize> = trace.split('-').map(str::len).collect();
+        assert_eq!(lengths, [2, 32, 16, 2]);
+    }
+}

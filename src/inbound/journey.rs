@@ -1,0 +1,352 @@
+//! Where each frame is on its way: in the publish window, waiting for the spool, or answered.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::record;
+use super::verdict::{Verdict, after_append, after_publish};
+use crate::broker::{Broker, Outgoing, Publisher, Settled};
+use crate::config::Inbound as Budgets;
+use crate::dingtalk::stream::{Ack, AckTicket};
+use crate::message::AccountName;
+use crate::spool::{Spool, SpoolError};
+use crate::telemetry::{FrameOutcome, Health, Metrics, PartState};
+
+/// Records written to the spool with one fsync.
+const APPEND: usize = 256;
+/// How long a spool that took nothing is left alone.
+const SPOOL_REST: Duration = Duration::from_millis(500);
+
+/// Which way new frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Straight to the broker.
+    Broker,
+    /// Into the spool, from where they follow in order.
+    Spool,
+}
+
+/// One admitted frame: what it became, and the right to answer it.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) account: AccountName,
+    pub(super) message: Outgoing,
+    pub(super) ticket: Option<AckTicket>,
+    pub(super) received: Instant,
+    /// Kept out by the policy of the account, and published for whoever wants to see that.
+    pub(super) gated: bool,
+    /// Counted as ended already: acknowledged on receipt, or given back past the hard budget.
+    pub(super) ended: Option<FrameOutcome>,
+}
+
+impl Flight {
+    /// Answers the frame with success, if it has not been answered yet.
+    pub(super) fn acknowledge(&mut self, metrics: &Metrics) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        if ticket.answer(Ack::Done) {
+            metrics.acked(self.received.elapsed());
+        } else {
+            metrics.ack_lost(&self.account);
+        }
+    }
+
+    /// Counts how the frame ended, once.
+    fn end(&mut self, outcome: FrameOutcome, metrics: &Metrics) {
+        match self.ended {
+            None => {
+                let outcome = match outcome {
+                    FrameOutcome::Stored if self.gated => FrameOutcome::Gated,
+                    other => other,
+                };
+                self.ended = Some(outcome);
+                metrics.frame_ended(&self.account, outcome);
+            }
+            Some(FrameOutcome::Refused) => metrics.ack_late(&self.account),
+            Some(_) => {}
+        }
+    }
+
+    /// Gives the frame back to DingTalk: an EVENT is told to come later, others get silence.
+    fn refuse(&mut self, metrics: &Metrics) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.answer(Ack::Later);
+        }
+        self.end(FrameOutcome::Refused, metrics);
+    }
+}
+
+type Append = Pin<Box<dyn Future<Output = Result<(), SpoolError>> + Send>>;
+
+/// All frames between socket and answer, in order of arrival.
+pub(super) struct Flights {
+    route: Route,
+    /// In the publish window; the publisher keeps their messages.
+    departed: VecDeque<(u64, Flight)>,
+    /// For the spool; older than everything that arrives later, younger than what is appending.
+    waiting: VecDeque<Flight>,
+    /// Being written to the spool.
+    appending: Vec<Flight>,
+    append: Option<Append>,
+    /// When the spool took nothing; it is asked again after [`SPOOL_REST`].
+    spool_failed: Option<Instant>,
+    next_token: u64,
+    wake_drain: Arc<Notify>,
+    spool: Spool,
+    budgets: Budgets,
+    metrics: Metrics,
+    health: Health,
+}
+
+impl fmt::Debug for Flights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights")
+            .field("route", &self.route)
+            .field("departed", &self.departed.len())
+            .field("waiting", &self.waiting.len())
+            .field("appending", &self.appending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Flights {
+    pub(super) fn new(
+        spool: Spool,
+        wake_drain: Arc<Notify>,
+        budgets: Budgets,
+        metrics: Metrics,
+        health: Health,
+    ) -> Self {
+        let route = if spool.depth().records == 0 {
+            Route::Broker
+        } else {
+            Route::Spool
+        };
+        health.part("spool", PartState::Up);
+        Self {
+            route,
+            departed: VecDeque::new(),
+            waiting: VecDeque::new(),
+            appending: Vec::new(),
+            append: None,
+            spool_failed: None,
+            next_token: 0,
+            wake_drain,
+            spool,
+            budgets,
+            metrics,
+            health,
+        }
+    }
+
+    pub(super) fn route(&self) -> Route {
+        self.route
+    }
+
+    pub(super) fn set_route(&mut self, route: Route) {
+        if self.route != route {
+            self.route = route;
+            info!(route = ?route, spool.records = self.spool.depth().records, "frames take another route");
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.departed.is_empty() && self.waiting.is_empty() && self.appending.is_empty()
+    }
+
+    /// Frames in the publish window.
+    pub(super) fn departed(&self) -> usize {
+        self.departed.len()
+    }
+
+    /// Frames that wait for the spool.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn spool_holds(&self) -> bool {
+        self.spool.depth().records > 0
+    }
+
+    /// Whether nothing that is spooled or about to be could be overtaken.
+    pub(super) fn may_go_direct(&self, broker: &Broker) -> bool {
+        let nothing_ahead = self.append.is_none() && !self.spool_holds();
+        nothing_ahead && (self.waiting.is_empty() || self.spool_rests() && broker.connected())
+    }
+
+    fn spool_rests(&self) -> bool {
+        self.spool_failed
+            .is_some_and(|failed| failed.elapsed() < SPOOL_REST)
+    }
+
+    /// Puts a flight into the publish window; its token and message are for the publisher.
+    pub(super) fn depart(&mut self, mut flight: Flight) -> (u64, Outgoing) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let message = std::mem::replace(
+            &mut flight.message,
+            Outgoing {
+                subject: String::new(),
+                headers: Vec::new(),
+                payload: Bytes::new(),
+            },
+        );
+        self.departed.push_back((token, flight));
+        (token, message)
+    }
+
+    /// Ends what the broker answered. What it refused goes to the spool together with everything
+    /// behind it.
+    pub(super) fn settle(&mut self, settled: Settled, publisher: &mut Publisher) {
+        let Settled {
+            token,
+            result,
+            message,
+        } = settled;
+        let Ok(at) = self
+            .departed
+            .binary_search_by_key(&token, |(token, _)| *token)
+        else {
+            return;
+        };
+        match after_publish(&result) {
+            Verdict::Acknowledge(outcome) => {
+                if let Some((_, mut flight)) = self.departed.remove(at) {
+                    flight.acknowledge(&self.metrics);
+                    flight.end(outcome, &self.metrics);
+                }
+            }
+            Verdict::Spool | Verdict::Hold => {
+                if let Err(refusal) = &result {
+                    warn!(error = %refusal, "the broker refused a frame, the spool takes it");
+                }
+                if let Some((_, mut flight)) = self.departed.remove(at) {
+                    // What departed behind it must not overtake it.
+                    self.divert(publisher);
+                    flight.message = message;
+                    self.waiting.push_front(flight);
+                }
+            }
+        }
+    }
+
+    /// Whether the oldest frame in the window has used up the soft budget, or frames behind it
+    /// take the spool already.
+    pub(super) fn needs_spool(&self, now: Instant) -> bool {
+        let Some((_, oldest)) = self.departed.front() else {
+            return false;
+        };
+        let late = now.duration_since(oldest.received) >= self.budgets.soft_budget;
+        late && !self.spool_rests()
+    }
+
+    /// Moves everything in the window to the spool. The broker may have it all the same: the spool
+    /// is drained under the same ids.
+    pub(super) fn divert(&mut self, publisher: &mut Publisher) {
+        let departed = self.departed.len();
+        warn!(
+            frames = departed,
+            "the broker is slow, the spool takes over"
+        );
+        self.set_route(Route::Spool);
+        for (token, mut flight) in std::mem::take(&mut self.departed).into_iter().rev() {
+            if let Some(message) = publisher.forget(token) {
+                flight.message = message;
+                self.waiting.push_front(flight);
+            }
+        }
+    }
+
+    /// Queues a flight for the spool.
+    pub(super) fn wait_for_spool(&mut self, flight: Flight) {
+        self.waiting.push_back(flight);
+    }
+
+    /// Takes the oldest flight that waits.
+    pub(super) fn next_waiting(&mut self) -> Option<Flight> {
+        self.waiting.pop_front()
+    }
+
+    /// Begins to write what waits, unless a write is under way.
+    pub(super) fn start_append(&mut self) {
+        let idle = self.append.is_some() || self.waiting.is_empty() || self.spool_rests();
+        if idle || self.route == Route::Broker {
+            return;
+        }
+        let count = self.waiting.len().min(APPEND);
+        self.appending.extend(self.waiting.drain(..count));
+        let records = self
+            .appending
+            .iter()
+            .map(|flight| record::encode(&flight.message))
+            .collect();
+        let spool = self.spool.clone();
+        self.append = Some(Box::pin(async move { spool.append(records).await }));
+    }
+
+    /// The result of the write under way; pending while there is none. Cancel-safe.
+    pub(super) async fn appended(&mut self) -> Result<(), SpoolError> {
+        match &mut self.append {
+            Some(append) => append.await,
+            None => pending().await,
+        }
+    }
+
+    /// Ends what the spool took; what it refused waits for the next try or for its hard budget.
+    pub(super) fn finish_append(&mut self, result: Result<(), SpoolError>) {
+        self.append = None;
+        match after_append(&result) {
+            Verdict::Acknowledge(outcome) => {
+                for mut flight in self.appending.drain(..) {
+                    flight.acknowledge(&self.metrics);
+                    flight.end(outcome, &self.metrics);
+                }
+            }
+            Verdict::Spool | Verdict::Hold => {
+                for flight in self.appending.drain(..).rev() {
+                    self.waiting.push_front(flight);
+                }
+            }
+        }
+        let depth = self.spool.depth();
+        self.metrics.spool_depth(depth.records, depth.bytes);
+        self.spool_failed = result.is_err().then(Instant::now);
+        self.wake_drain.notify_one();
+        let state = match &result {
+            Ok(()) => PartState::Up,
+            Err(refusal) => PartState::Down(refusal.to_string()),
+        };
+        if self.health.part("spool", state)
+            && let Err(refusal) = &result
+        {
+            error!(error = %refusal, "the spool takes nothing, acknowledgements are withheld");
+        }
+    }
+
+    /// Gives back to DingTalk what is neither stored nor spooled in time.
+    pub(super) fn refuse_past_hard_budget(&mut self, now: Instant) {
+        let budget = self.budgets.hard_budget;
+        let late = |flight: &Flight| now.duration_since(flight.received) >= budget;
+        while self.waiting.front().is_some_and(late) {
+            if let Some(mut flight) = self.waiting.pop_front() {
+                flight.refuse(&self.metrics);
+            }
+        }
+        let unanswered = self.appending.iter_mut();
+        let departed = self.departed.iter_mut().map(|(_, flight)| flight);
+        for flight in unanswered.chain(departed) {
+            if late(flight) && flight.ended.is_none() {
+                flight.refuse(&self.metrics);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Session webhooks on their way into the broker's key-value store, where every replica finds them.
+//!
+//! They are secrets and never part of a message. Keeping them is beside the path from socket to
+//! ack: a reply that comes sooner waits for them, see the outbound side.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::broker::{Broker, Bucket, KeyValue};
+use crate::message::{SessionEntry, Timestamp};
+
+/// Webhooks between the loop and the writer; DingTalk sends 20 messages a second to an app, and
+/// what is above is left out: a chat's newest webhook answers as well as any.
+const QUEUE: usize = 4096;
+/// Writes under way at a time.
+const WRITES: usize = 32;
+/// A chat whose kept webhook lives this much longer needs no newer one yet.
+const FRESH: Duration = Duration::from_secs(30 * 60);
+/// Chats remembered for that; beyond it the memory starts anew.
+const CHATS: usize = 10_000;
+/// Writes by message id in a second; beyond it only those by chat are made.
+const IDS_PER_SECOND: u32 = 500;
+
+/// The near end: hands webhooks over without waiting.
+#[derive(Debug, Clone)]
+pub(super) struct Sessions(mpsc::Sender<(String, SessionEntry)>);
+
+/// The far end: writes them until the near end is gone.
+#[derive(Debug)]
+pub struct SessionWriter {
+    queue: mpsc::Receiver<(String, SessionEntry)>,
+    bucket: KeyValue,
+    chats: HashMap<String, Timestamp>,
+    second: Instant,
+    ids: u32,
+}
+
+/// Both ends.
+pub(super) fn channel(broker: &Broker) -> (Sessions, SessionWriter) {
+    let (near, queue) = mpsc::channel(QUEUE);
+    let writer = SessionWriter {
+        queue,
+        bucket: broker.bucket(Bucket::Webhooks),
+        chats: HashMap::new(),
+        second: Instant::now(),
+        ids: 0,
+    };
+    (Sessions(near), writer)
+}
+
+impl Sessions {
+    /// Keeps the webhook of the inbound message `id`, unless the queue is full.
+    pub(super) fn keep(&self, id: &str, entry: SessionEntry) {
+        if self.0.try_send((id.to_owned(), entry)).is_err() {
+            debug!("session webhooks come faster than they can be kept, one is left out");
+        }
+    }
+}
+
+impl SessionWriter {
+    /// Writes until every near end is gone.
+    pub async fn run(mut self) {
+        let mut writes = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = writes.next(), if !writes.is_empty() => {}
+                taken = self.queue.recv(), if writes.len() < WRITES => match taken {
+                    Some((id, entry)) => {
+                        for key in self.keys(&id, &entry) {
+                            writes.push(write(self.bucket.clone(), key, entry.clone()));
+                        }
+                    }
+                    None => break,
+                },
+            }
+        }
+        while writes.next().await.is_some() {}
+    }
+
+    /// Under which keys the webhook is worth a write now.
+    fn keys(&mut self, id: &str, entry: &SessionEntry) -> Vec<String> {
+        let mut keys = Vec::with_capacity(2);
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            self.second = Instant::now();
+            self.ids = 0;
+        }
+        if self.ids < IDS_PER_SECOND {
+            self.ids += 1;
+            keys.push(SessionEntry::message_key(id));
+        }
+        let chat = SessionEntry::chat_key(&entry.account, entry.kind, &entry.chat);
+        let fresh = self.chats.get(&chat).is_some_and(|until| {
+            until.since(Timestamp::now()) > FRESH && entry.expires_at.since(*until) < FRESH
+        });
+        if !fresh {
+            if self.chats.len() >= CHATS {
+                self.chats.clear();
+            }
+            self.chats.insert(chat.clone(), entry.expires_at);
+            keys.push(chat);
+        }
+        keys
+    }
+}
+
+async fn write(bucket: KeyValue, key: String, entry: SessionEntry) {
+    let Ok(value) = entry.encode() else {
+        return;
+    };
+    // Without it the reply goes through the Open API, so a failure is worth no retry.
+    if let Err(error) = bucket
+        .put_until(&key, Bytes::from(value), entry.expires_at)
+        .await
+    {
+        debug!(%error, dingtalk.account = %entry.account, "session webhook not kept");
+    }
+}

@@ -1,0 +1,226 @@
+//! The bridge as users run it: its own process, configured by a file, observed over its admin port.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{free_port, wait};
+
+/// Client id of the account `sales` that every test bridge serves.
+pub const CLIENT_ID: &str = "dingsales0000000000";
+/// Its secret: a canary that must never be seen anywhere.
+pub const CLIENT_SECRET: &str = "canary-client-secret-5f2c";
+
+/// How a test bridge is set up; [`Setup::start`] starts it.
+pub struct Setup {
+    nats_url: String,
+    dingtalk_url: String,
+    extra: String,
+    account: String,
+    dir: Option<TempDir>,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// A bridge with account `sales` between a broker and a simulated DingTalk.
+    pub fn new(nats_url: &str, dingtalk_url: &str) -> Self {
+        Self {
+            nats_url: nats_url.to_owned(),
+            dingtalk_url: dingtalk_url.to_owned(),
+            extra: String::new(),
+            account: String::new(),
+            dir: None,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// More keys for the account, such as `events = true`.
+    pub fn account(mut self, keys: &str) -> Self {
+        self.account.push_str(keys);
+        self.account.push('\n');
+        self
+    }
+
+    /// More sections.
+    pub fn extra(mut self, toml: &str) -> Self {
+        self.extra.push_str(toml);
+        self.extra.push('\n');
+        self
+    }
+
+    /// The folder of an earlier life, with its spool.
+    pub fn in_dir(mut self, dir: TempDir) -> Self {
+        self.dir = Some(dir);
+        self
+    }
+
+    /// The configuration as text, for an admin port and a folder.
+    fn toml(&self, admin: u16, dir: &Path) -> String {
+        format!(
+            "[nats]\nurl = \"{}\"\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n\
+             [accounts.sales]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n{}\n\
+             [spool]\ndir = {:?}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{}\n",
+            self.nats_url,
+            self.account,
+            dir.join("spool"),
+            self.extra,
+            url = self.dingtalk_url,
+        )
+    }
+
+    /// Starts the process and waits until its admin port answers.
+    pub async fn start(self) -> Bridge {
+        let admin = free_port();
+        let toml = |dir: &Path| self.toml(admin, dir);
+        let dir = TempDir::new().unwrap();
+        let text = match &self.dir {
+            Some(earlier) => toml(earlier.path()),
+            None => toml(dir.path()),
+        };
+        let dir = self.dir.unwrap_or(dir);
+        std::fs::write(dir.path().join("config.toml"), text).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_nats-dingtalk"))
+            .arg("run")
+            .arg("--config")
+            .arg(dir.path().join("config.toml"))
+            .args(&self.arguments)
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut bridge = Bridge {
+            child,
+            admin: format!("http://127.0.0.1:{admin}"),
+            dir: Some(dir),
+        };
+        let http = client();
+        let url = bridge.admin.clone();
+        wait::until("the bridge's admin port", async || {
+            if let Ok(Some(status)) = bridge.child.try_wait() {
+                panic!("the bridge ended with {status}:\n{}", bridge.log());
+            }
+            http.get(format!("{url}/live")).send().await.ok()
+        })
+        .await;
+        bridge
+    }
+}
+
+/// A running bridge; killed when dropped.
+pub struct Bridge {
+    child: Child,
+    admin: String,
+    dir: Option<TempDir>,
+}
+
+/// An HTTP client that goes nowhere but to loopback.
+pub fn client() -> reqwest::Client {
+    nats_dingtalk::install_crypto();
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap()
+}
+
+impl Bridge {
+    /// Waits until `/ready` says 200.
+    pub async fn ready(self) -> Self {
+        wait::until("the bridge to be ready", async || {
+            let answer = self.get("/ready").await?;
+            (answer.0 == 200).then_some(())
+        })
+        .await;
+        self
+    }
+
+    /// Status and body of an admin path.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let answer = client()
+            .get(format!("{}{path}", self.admin))
+            .send()
+            .await
+            .ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// Sum of the samples of a metric whose line contains all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let Some((_, text)) = self.get("/metrics").await else {
+            return 0.0;
+        };
+        text.lines()
+            .filter(|line| {
+                let plain = line
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '));
+                plain && labels.iter().all(|label| line.contains(label))
+            })
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        let dir = self.dir.as_ref().unwrap();
+        std::fs::read_to_string(dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// The folder with its configuration, spool and log.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().unwrap().path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its admin address.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// Kills it with SIGKILL; its folder, for another life.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.dir.take().unwrap()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end; how it ended, and its folder.
+    pub async fn ended(mut self) -> (ExitStatus, TempDir) {
+        let child = &mut self.child;
+        let status = wait::until("the bridge to end", async || child.try_wait().unwrap()).await;
+        (status, self.dir.take().unwrap())
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() && self.dir.is_some() {
+            eprintln!("--- log of the bridge ---\n{}", self.log());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What every test needs: a real broker, the simulated DingTalk, the bridge as its own process, and
+//! one way to wait.
+
+pub mod bridge;
+pub mod nats;
+pub mod wait;
+
+use std::path::PathBuf;
+
+/// A file of `tests/frames`, parsed.
+pub fn frame(name: &str) -> serde_json::Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/frames")
+        .join(name);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,0 +1,107 @@
+//! A real nats-server on a free port with a store of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{free_port, wait};
+
+/// The broker of one test; killed and wiped when dropped.
+pub struct Nats {
+    port: u16,
+    dir: TempDir,
+    child: Option<Child>,
+    extra: String,
+}
+
+/// The program: from the environment as `make test` sets it, else from PATH.
+pub fn program() -> PathBuf {
+    std::env::var_os("NATS_DINGTALK_TEST_NATS_SERVER")
+        .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
+}
+
+impl Nats {
+    /// Starts a broker and waits until it answers.
+    pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// Starts a broker with more lines in its configuration.
+    pub async fn start_with(extra: &str) -> Self {
+        let mut nats = Self {
+            port: free_port(),
+            dir: TempDir::new().unwrap(),
+            child: None,
+            extra: extra.to_owned(),
+        };
+        nats.restart().await;
+        nats
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Kills it with SIGKILL; the store stays.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again on the same port and store.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let config = self.dir.path().join("nats.conf");
+        let store = self.dir.path().join("store");
+        let text = format!(
+            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n{}\n",
+            self.port, store, self.extra
+        );
+        std::fs::write(&config, text).unwrap();
+        let program = program();
+        let child = Command::new(&program)
+            .arg("-c")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{} does not start ({error}); run `make test`, which fetches it",
+                    program.display()
+                )
+            });
+        self.child = Some(child);
+        wait::until("nats-server to answer", async || {
+            let client = async_nats::connect(self.url()).await.ok()?;
+            let jetstream = async_nats::jetstream::new(client);
+            jetstream.query_account().await.ok()
+        })
+        .await;
+    }
+
+    /// A client of its own.
+    pub async fn client(&self) -> async_nats::Client {
+        async_nats::connect(self.url()).await.unwrap()
+    }
+
+    /// JetStream through a client of its own.
+    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
+        async_nats::jetstream::new(self.client().await)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
