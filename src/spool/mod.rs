@@ -5,7 +5,7 @@
 //!
 //! A hand-written segment file is the fastest (487 000 records/s at groups of 64, docs/reference/nats.md,
 //! "Local journal"), but its torn tails, checksums, locks and recovery would be ours to get right.
-//! Both candidates that do this for us are fast enough for what one bridge can receive (82 000/s):
+//! One bridge receives at most 82 000 frames/s, so a store that does this for us may be slower:
 //!
 //! | | 64 records a group | idle memory | one page of the last group torn |
 //! |---|---:|---:|---|
@@ -13,10 +13,10 @@
 //! | redb 4.4, a key each | 63 000/s | 0.9 MiB | rolls back to the commit before |
 //! | redb 4.4, a group each | 162 000/s (256: 245 000/s) | 0.9 MiB | the same |
 //!
-//! Groups of 64 records of 1 KiB, two cores, an fsync of 0.1 ms. A power cut in the middle of an fsync
-//! leaves exactly such a page, so fjall may not be asked to keep
-//! an acknowledged frame. redb writes copy-on-write pages and swaps two checksummed roots; storing each
-//! group as one value makes a commit one insert, and lifts it to fjall's rate.
+//! Records of 1 KiB, two cores, an fsync of 0.1 ms. A power cut in the middle of an fsync leaves exactly
+//! such a page, so fjall may not be asked to keep an acknowledged frame. redb writes copy-on-write pages
+//! and swaps two checksummed roots; storing each group as one value makes a commit one insert, and lifts
+//! it to fjall's rate.
 //!
 //! One thread owns the database; callers reach it over a bounded queue, and whatever queued up while
 //! an fsync ran shares the next one.
