@@ -5,5 +5,6 @@ pub mod config;
 pub mod dingtalk;
 pub mod inbound;
 pub mod message;
+pub mod ops;
 pub mod spool;
 pub mod telemetry;

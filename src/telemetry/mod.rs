@@ -1,7 +1,9 @@
 //! Logging, metrics, health states.
 
 mod health;
+mod log;
 mod metrics;
 
 pub use health::{AccountHealth, Health, LinkState, PartState, Snapshot};
+pub use log::{LogError, init_log};
 pub use metrics::{ApiFamily, ApiOutcome, FrameOutcome, Metrics};
