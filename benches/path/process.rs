@@ -1,0 +1,57 @@
+//! A contender as a process: started, measured, stopped.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A running contender; killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts `command`; what it prints is dropped unless `BENCH_VERBOSE` is set.
+    pub fn start(mut command: Command) -> Self {
+        if std::env::var_os("BENCH_VERBOSE").is_none() {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let program = command.get_program().to_owned();
+        Self(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("{}: {error}", Path::new(&program).display())),
+        )
+    }
+
+    /// Processor time used so far, in user and kernel.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+        // Fields 14 and 15, counted behind the name, which may hold blanks.
+        let ticks: u64 = stat
+            .rsplit_once(')')
+            .map_or("", |(_, rest)| rest)
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        // The kernel counts in hundredths of a second on every platform that has /proc.
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
+    pub fn memory(&self, field: &str) -> f64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
+            .map_or(0.0, |kib| kib / 1024.0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
