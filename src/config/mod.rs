@@ -1,7 +1,7 @@
 //! Checked configuration, one section a file. It knows no feature module.
 //!
 //! Defaults lie under the TOML file, the file under the environment, the environment under flags
-//! ([`load`]). What comes out is valid; nothing is checked again. An error names the key and where its
+//! ([`load()`]). What comes out is valid; nothing is checked again. An error names the key and where its
 //! value came from, and never the value ([`ConfigError`]).
 
 mod account;
@@ -24,6 +24,7 @@ mod spool;
 mod suggest;
 mod syntax;
 mod text;
+mod variables;
 mod watch;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What changed between two configurations, and what of it a running bridge can follow. It applies
 //! nothing.
 
-use super::{Admin, Config, Dingtalk, Inbound, Log, Nats, Ops, Spool};
+use super::{Admin, Config, Dingtalk, Inbound, Log, Nats, Ops, ServerLocation, Spool};
 use crate::message::AccountName;
 
 /// What differs between two configurations.
@@ -9,7 +9,7 @@ use crate::message::AccountName;
 pub struct Changes {
     /// Accounts to follow, one by one, by name.
     pub accounts: Vec<AccountChange>,
-    /// Dotted keys that changed and take effect at the next start only.
+    /// What changed and takes effect at the next start only: dotted keys, or `nats credentials`.
     pub restart: Vec<&'static str>,
 }
 
@@ -48,16 +48,40 @@ pub fn diff(old: &Config, new: &Config) -> Changes {
 /// Compares the named fields of two values of one section, and fails to build when a field is left
 /// out.
 macro_rules! changed {
-    ($keys:ident, $section:ident { $($field:ident => $key:literal),+ $(,)? }, $old:expr, $new:expr) => {{
+    ($keys:ident, $section:ident { $($field:ident => $key:expr),+ $(,)? }, $old:expr, $new:expr) => {{
         let $section { $($field),+ } = $old;
         $(if *$field != $new.$field { $keys.push($key); })+
     }};
 }
 
+/// The key that moved the broker, the first of several.
+fn moved(old: &ServerLocation, new: &ServerLocation) -> &'static str {
+    let (
+        ServerLocation::Managed {
+            data_dir, program, ..
+        },
+        ServerLocation::Managed {
+            data_dir: new_data_dir,
+            program: new_program,
+            ..
+        },
+    ) = (old, new)
+    else {
+        return "nats.url";
+    };
+    if data_dir != new_data_dir {
+        "nats.data_dir"
+    } else if program != new_program {
+        "nats.server"
+    } else {
+        "nats.port"
+    }
+}
+
 fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut keys = Vec::new();
     changed!(keys, Nats {
-        server => "nats.url",
+        server => moved(&old.nats.server, &new.nats.server),
         auth => "nats credentials",
         tls => "nats.tls",
         replicas => "nats.replicas",

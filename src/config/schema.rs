@@ -24,7 +24,7 @@ pub(super) const ACCOUNT_ALIASES: [(&str, &str); 3] = [
     ("app_secret_file", "client_secret_file"),
 ];
 
-/// The whole configuration as it is written.
+/// The configuration file of nats-dingtalk. Environment variables and flags set the same keys above it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Configuration of nats-dingtalk")]
@@ -70,6 +70,9 @@ fn tidy(schema: &mut Value) {
             if object.get("format").is_some_and(Value::is_string) {
                 object.remove("format");
             }
+            if let Some(Value::String(text)) = object.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
             if let Some(Value::Null) = object.get("default") {
                 object.remove("default");
             }
@@ -96,9 +99,15 @@ pub(super) fn add_account_aliases(schema: &mut Schema) {
         return;
     };
     for (alias, key) in ACCOUNT_ALIASES {
-        let mut property = json!({ "type": "string", "description": format!("Alias of `{key}`.") });
-        if alias == "app_secret" {
-            property["writeOnly"] = Value::Bool(true);
+        // An alias is its key by another name, secrecy included.
+        let Some(mut property) = properties.get(key).cloned() else {
+            continue;
+        };
+        if let Some(property) = property.as_object_mut() {
+            property.insert(
+                "description".to_owned(),
+                json!(format!("Alias of `{key}`.")),
+            );
         }
         properties.insert(alias.to_owned(), property);
     }

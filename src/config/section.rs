@@ -160,7 +160,9 @@ impl<'a> Section<'a> {
     /// The URL in `text`, if it has one of `schemes` and a host, and neither user, password, query
     /// nor fragment.
     pub(super) fn url(&mut self, key: &str, text: &str, schemes: &[&str]) -> Option<Url> {
-        let wanted = format!("write {}host[:port]", schemes.join("://, ") + "://");
+        let (usual, others) = schemes.split_first().unwrap_or((&"https", &[]));
+        let others = others.join(", ");
+        let wanted = format!("write {usual}://host[:port], or another scheme of {others}");
         let Ok(url) = Url::parse(text.trim()) else {
             self.refuse(key, "is not a URL", wanted);
             return None;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use super::layers::FILE_VARIABLE;
+use super::variables::FILE_VARIABLE;
 
 /// Files that are tried when none is named.
 const DEFAULT_FILES: [&str; 2] = ["nats-dingtalk.toml", "/etc/nats-dingtalk/config.toml"];

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::providers::{Format, Toml};
+use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -168,6 +169,10 @@ fn every_kind_of_value_can_come_from_the_environment() {
             ),
             ("NATS_DINGTALK_ACCOUNTS__SALES__CLIENT_SECRET", "0012345"),
             ("NATS_DINGTALK_ACCOUNTS__SALES__DIRECT_MESSAGES", "allowed"),
+            (
+                "NATS_DINGTALK_ACCOUNTS__SALES__MENTION_PATTERNS",
+                "[Bb]ot, ^help",
+            ),
             ("NATS_DINGTALK_SPOOL__MAX_BYTES", "2MiB"),
             ("NATS_DINGTALK_LOG__FILTER", ""),
         ],
@@ -179,6 +184,13 @@ fn every_kind_of_value_can_come_from_the_environment() {
     assert_eq!(sales.policy.allowed_users, ["a", "b"]);
     assert_eq!(sales.policy.allowed_chats, ["cid1==", "cid2=="]);
     assert_eq!(sales.policy.direct_messages, DirectMessages::Allowed);
+    let patterns: Vec<&str> = sales
+        .policy
+        .mention_patterns
+        .iter()
+        .map(|p| p.as_str())
+        .collect();
+    assert_eq!(patterns, ["[Bb]ot", "^help"]);
     assert_eq!(config.spool.max_bytes, 2 << 20);
     assert_eq!(config.log.filter, "info");
 }
@@ -222,6 +234,19 @@ fn the_names_of_the_older_console_are_understood() {
         "[accounts.a]\napp_key = 'k'\nclient_id = 'k'\nclient_secret = 's'\n",
         &[],
         &["`accounts.a.app_key` is another name of `client_id`"],
+    );
+}
+
+#[test]
+fn a_key_set_twice_by_variables_is_refused() {
+    refused_with(
+        "",
+        &[
+            ("NATS_DINGTALK_ACCOUNTS__A__APP_KEY", "k"),
+            ("NATS_DINGTALK_ACCOUNTS__A__CLIENT_ID", "k"),
+            ("NATS_DINGTALK_ACCOUNTS__A__CLIENT_SECRET", "s"),
+        ],
+        &["`accounts.a.client_id` is set by NATS_DINGTALK_ACCOUNTS__A__APP_KEY as well"],
     );
 }
 
@@ -313,6 +338,11 @@ fn a_secret_file_that_is_missing_empty_or_long_is_named_with_its_key() {
     refused_with(&text(&files.write("empty", "\n")), &[], &[key, "empty"]);
     let lines = files.write("lines", "one\ntwo\n");
     refused_with(&text(&lines), &[], &[key, "more than one line"]);
+    refused_with(
+        &text(Path::new("/dev/zero")),
+        &[],
+        &[key, "no regular file"],
+    );
     let long = files.write("long", &"x".repeat(70_000));
     refused_with(&text(&long), &[], &[key, "cannot be read"]);
 }
@@ -391,7 +421,7 @@ fn an_unknown_key_suggests_the_known_one() {
         &[("NATS_DINGTALK_NATS_URL", "nats://x")],
         &[
             "environment variable NATS_DINGTALK_NATS_URL",
-            "NATS_DINGTALK_NATS__URL",
+            "did you mean NATS_DINGTALK_NATS__URL?",
         ],
     );
 }
@@ -766,6 +796,8 @@ fn a_reload_tells_accounts_from_what_needs_a_restart() {
         ["nats.subject_prefix", "nats.url", "ops.stop_grace"]
     );
     assert_eq!(diff(&old, &old.clone()), Changes::default());
+    let port = good("[nats]\nport = 4333\n", &[]);
+    assert_eq!(diff(&good("", &[]), &port).restart, ["nats.port"]);
 }
 
 fn repository(path: &str) -> PathBuf {
@@ -964,6 +996,14 @@ async fn a_change_between_the_load_and_the_watch_is_noticed() {
     }
 }
 
+#[test]
+fn a_watch_can_run_on_any_thread() {
+    fn sendable<T: Send>(_: &T) {}
+    let files = Files::new();
+    let watch = Watch::new(source(files.write("a.toml", "")), environment(&[]));
+    sendable(&watch.run(mpsc::channel(Watch::CAPACITY).0));
+}
+
 #[tokio::test]
 async fn a_watch_ends_when_nobody_listens() {
     let files = Files::new();
@@ -975,4 +1015,26 @@ async fn a_watch_ends_when_nobody_listens() {
             .await
             .is_ok()
     );
+}
+
+proptest! {
+    #[test]
+    fn a_file_damaged_anywhere_is_read_or_refused_without_showing_its_secret(
+        start in 0..260_usize,
+        length in 0..40_usize,
+        put in "['\"=#.\\\\\\[\\]{}\n a-c_]{0,4}",
+    ) {
+        let whole = format!(
+            "[nats]\nurl = 'nats://n'\ntoken = '{CANARY}'\n\n[accounts.a]\nclient_id = 'k'\nclient_secret = \"{CANARY}\"\nconnections = 2\n"
+        );
+        let start = start.min(whole.len());
+        let end = (start + length).min(whole.len());
+        let text = [&whole[..start], &put, &whole[end..]].concat();
+        // What still loads may show the text, which became a host name.
+        let Err(error) = load_text(&text, &[]) else {
+            return Ok(());
+        };
+        let shown = format!("{error}\n{error:?}");
+        prop_assert!(!shown.contains(&CANARY[..8]), "{text}\n{shown}");
+    }
 }
