@@ -272,7 +272,7 @@ mod tests {
         for (with, without) in [
             (
                 r#"{ "sessionWebhook" : "URL" , "b": 1.50 }"#,
-                r#"{  "b": 1.50 }"#,
+                r#"{ "b": 1.50 }"#,
             ),
             (
                 r#"{"a":1, "sessionWebhook":"URL", "b":2}"#,
