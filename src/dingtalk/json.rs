@@ -54,22 +54,12 @@ impl<'a> Members<'a> {
 
     /// An integer, written as a number or as a string of digits.
     pub fn integer(&self, name: &str) -> Option<i64> {
-        let text = self.text(name)?;
-        let text = text.trim();
-        text.parse().ok().or_else(|| {
-            let number: f64 = text.parse().ok()?;
-            // A fraction of a unit is noise; the cast saturates.
-            number.is_finite().then_some(number as i64)
-        })
+        integer(self.value(name)?)
     }
 
     /// A boolean, written as such, as a string, or as 0 and 1.
     pub fn boolean(&self, name: &str) -> Option<bool> {
-        match self.text(name)?.as_ref() {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
-            _ => None,
-        }
+        boolean(self.value(name)?)
     }
 
     /// The members of an object.
@@ -102,6 +92,26 @@ pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
         }
         b'{' | b'[' | b'n' => None,
         _ => Some(Cow::Borrowed(json)),
+    }
+}
+
+/// An integer, written as a number or as a string of digits.
+pub fn integer(value: &RawValue) -> Option<i64> {
+    let text = text(value)?;
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        // A fraction of a unit is noise; the cast saturates.
+        number.is_finite().then_some(number as i64)
+    })
+}
+
+/// A boolean, written as such, as a string, or as 0 and 1.
+pub fn boolean(value: &RawValue) -> Option<bool> {
+    match text(value)?.as_ref() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
     }
 }
 

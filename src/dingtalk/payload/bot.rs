@@ -3,6 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::body::{self, Body};
 use super::content::{self, Content};
 use super::quote;
 use super::redact::{self, Redacted};
@@ -20,15 +24,15 @@ const WEBHOOK_LIFE: Duration = Duration::from_secs(90 * 60);
 /// goes to kind `other`; without msgId the frame's messageId stands in.
 pub(super) fn read<'a>(frame: &'a Frame, data: &Members<'a>, raw: Redacted<'a>) -> Reading<'a> {
     let scattered = raw.scattered;
-    let sender = sender(data);
-    let chat = chat(data);
+    let body = Body::sort(data);
+    let sender = sender(&body);
+    let chat = chat(&body);
     let chat_type = chat.as_ref().map(|chat| chat.chat_type);
-    let said = Said::read(data);
-    let mentions = mentions(data, &said);
-    let sent_at = instant(data.integer("createAt").or_else(|| data.integer("createA")));
-    let webhook = webhook(data, sent_at);
-    let notice = notice(data);
-    let mentioned = chat_type.and_then(|chat_type| mentioned(data, chat_type));
+    let said = Said::read(data, &body);
+    let (mentioned, mentions) = mentions(&body, chat_type, &said);
+    let sent_at = instant(body.create_at.integer());
+    let webhook = webhook(&body, sent_at);
+    let notice = notice(&body);
     let message = said.body(chat_type, scattered);
     let reading = other(frame, raw);
     let (kind, chat_key, topic) = match &chat {
@@ -42,7 +46,7 @@ pub(super) fn read<'a>(frame: &'a Frame, data: &Members<'a>, raw: Redacted<'a>) 
     Reading {
         kind,
         chat_key,
-        dedup_id: data.filled("msgId").or(reading.dedup_id),
+        dedup_id: body.msg_id.filled().or(reading.dedup_id),
         chat,
         sender,
         mentioned,
@@ -56,16 +60,15 @@ pub(super) fn read<'a>(frame: &'a Frame, data: &Members<'a>, raw: Redacted<'a>) 
     }
 }
 
-fn chat<'a>(data: &Members<'a>) -> Option<Chat<'a>> {
-    let title = data.filled("conversationTitle");
-    let chat_type = match data.text("conversationType").as_deref() {
+fn chat<'a>(body: &Body<'a>) -> Option<Chat<'a>> {
+    let title = body.conversation_title.filled();
+    let chat_type = match body.conversation_type.filled().as_deref() {
         Some("1") => ChatType::User,
         Some("2") => ChatType::Group,
         _ => {
-            let has = |name| data.value(name).is_some();
-            let mentions = data.array("atUsers").is_some_and(|all| !all.is_empty());
-            let group = title.is_some() || mentions || has("isInAtList") || has("sceneGroupCode");
-            if group {
+            let mentions = body.at_users.array().is_some_and(|all| !all.is_empty());
+            let told = body.is_in_at_list.0.or(body.scene_group_code.0).is_some();
+            if title.is_some() || mentions || told {
                 ChatType::Group
             } else {
                 ChatType::User
@@ -73,46 +76,36 @@ fn chat<'a>(data: &Members<'a>) -> Option<Chat<'a>> {
         }
     };
     Some(Chat {
-        id: data.filled("conversationId")?,
+        id: body.conversation_id.filled()?,
         chat_type,
         title,
     })
 }
 
-fn sender<'a>(data: &Members<'a>) -> Option<Sender<'a>> {
+fn sender<'a>(body: &Body<'a>) -> Option<Sender<'a>> {
     let sender = Sender {
-        staff_id: data.filled("senderStaffId"),
-        id: data.filled("senderId"),
-        union_id: data.filled("senderUnionId"),
-        nick: data.filled("senderNick"),
-        corp_id: data.filled("senderCorpId"),
-        admin: data.boolean("isAdmin"),
+        staff_id: body.sender_staff_id.filled(),
+        id: body.sender_id.filled(),
+        union_id: body.sender_union_id.filled(),
+        nick: body.sender_nick.filled(),
+        corp_id: body.sender_corp_id.filled(),
+        admin: body.is_admin.boolean(),
     };
     (sender != Sender::default()).then_some(sender)
 }
 
-fn mentioned(data: &Members<'_>, chat_type: ChatType) -> Option<bool> {
-    if chat_type == ChatType::User {
-        return Some(true);
-    }
-    data.boolean("isInAtList").or_else(|| {
-        let robot = data.filled("chatbotUserId")?;
-        let at = data.array("atUsers")?;
-        let is_robot = |user: &Members<'_>| user.filled("dingtalkId").as_ref() == Some(&robot);
-        Some(
-            at.iter()
-                .filter_map(|user| Members::read(user.get()))
-                .any(|user| is_robot(&user)),
-        )
-    })
-}
-
-/// Everyone mentioned but the robot. Names in a rich text count only where there is no list, as they
-/// may be the robot's.
-fn mentions<'a>(data: &Members<'a>, said: &Said<'a>) -> Vec<Mention<'a>> {
-    let users = data.array("atUsers").unwrap_or_default();
+/// Whether the robot was mentioned, and everyone else who was. Names in a rich text count only where
+/// there is no list, as they may be the robot's.
+fn mentions<'a>(
+    body: &Body<'a>,
+    chat_type: Option<ChatType>,
+    said: &Said<'a>,
+) -> (Option<bool>, Vec<Mention<'a>>) {
+    let users = body.at_users.array();
+    let listed = users.as_ref().is_some_and(|users| !users.is_empty());
     let mut all: Vec<Mention<'a>> = users
         .iter()
+        .flatten()
         .filter_map(|user| Members::read(user.get()))
         .map(|user| Mention {
             staff_id: user.filled("staffId"),
@@ -121,41 +114,36 @@ fn mentions<'a>(data: &Members<'a>, said: &Said<'a>) -> Vec<Mention<'a>> {
             ..Mention::default()
         })
         .collect();
-    drop_robot(data, &mut all);
-    if let Some(at) = &said.at {
-        all.extend(listed(at, "atUserIds").map(|staff_id| Mention {
-            staff_id: Some(staff_id),
-            ..Mention::default()
-        }));
-        all.extend(listed(at, "atDingtalkIds").map(|id| Mention {
-            id: Some(id),
-            ..Mention::default()
-        }));
-        all.extend(listed(at, "atMobiles").map(|mobile| Mention {
-            mobile: Some(mobile),
-            ..Mention::default()
-        }));
-        let robot = data.filled("chatbotUserId");
-        all.retain(|one| one.id.is_none() || one.id != robot);
+    let robot = body.chatbot_user_id.filled();
+    let is_robot = |one: &Mention<'_>| one.id.is_some() && one.id == robot;
+    let robot_listed = all.iter().any(is_robot);
+    let mentioned = match chat_type {
+        None => None,
+        Some(ChatType::User) => Some(true),
+        Some(ChatType::Group) => body
+            .is_in_at_list
+            .boolean()
+            .or((users.is_some() && robot.is_some()).then_some(robot_listed)),
+    };
+    if mentioned == Some(true) && !robot_listed {
+        drop_masked_robot(&mut all);
     }
-    if users.is_empty() {
+    if let Some(at) = &said.at {
+        all.extend(listed_in(at));
+    }
+    if !listed {
         all.extend(said.content.names.iter().map(|name| Mention {
             name: Some(name.clone()),
             ..Mention::default()
         }));
     }
-    once(all)
+    all.retain(|one| !is_robot(one));
+    (mentioned, once(all))
 }
 
-/// The robot stands in the list under chatbotUserId and without staffId; where DingTalk masks the ids, it
-/// is the only one without.
-fn drop_robot(data: &Members<'_>, all: &mut Vec<Mention<'_>>) {
-    let robot = data.filled("chatbotUserId");
-    let listed = all.len();
-    all.retain(|one| one.id.is_none() || one.id != robot);
-    if all.len() < listed || data.boolean("isInAtList") != Some(true) {
-        return;
-    }
+/// The robot is listed without staffId; where DingTalk masks the ids so that chatbotUserId finds it
+/// no more, it is the only one without.
+fn drop_masked_robot(all: &mut Vec<Mention<'_>>) {
     let mut without = all.iter().filter(|one| one.staff_id.is_none());
     if without.next().is_some() && without.next().is_none() {
         all.retain(|one| one.staff_id.is_some());
@@ -178,25 +166,37 @@ fn once(all: Vec<Mention<'_>>) -> Vec<Mention<'_>> {
     kept
 }
 
-fn listed<'a>(at: &Members<'a>, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
-    let list = at.array(name).unwrap_or_default();
-    let ids = list.into_iter().filter_map(json::text);
-    ids.filter(|id| !id.is_empty())
+/// The lists beside a text: `at: {atUserIds, atDingtalkIds, atMobiles}`.
+fn listed_in<'a>(at: &Members<'a>) -> Vec<Mention<'a>> {
+    let mut all = Vec::new();
+    for name in ["atUserIds", "atDingtalkIds", "atMobiles"] {
+        let ids = at.array(name).unwrap_or_default();
+        let ids = ids.into_iter().filter_map(json::text);
+        for id in ids.filter(|id| !id.is_empty()) {
+            let mut mention = Mention::default();
+            match name {
+                "atUserIds" => mention.staff_id = Some(id),
+                "atDingtalkIds" => mention.id = Some(id),
+                _ => mention.mobile = Some(id),
+            }
+            all.push(mention);
+        }
+    }
+    all
 }
 
 /// DingTalk's own notice, such as `20001` when the monthly quota is used up and content is missing.
-fn notice<'a>(data: &Members<'a>) -> Option<Notice<'a>> {
-    let first = |names: [&str; 3]| names.iter().find_map(|name| data.filled(name));
-    let code = first(["errCode", "errorCode", "errcode"])?;
+fn notice<'a>(body: &Body<'a>) -> Option<Notice<'a>> {
+    let code = body.error_code.filled()?;
     (code != "0").then(|| Notice {
         code,
-        message: first(["errMsg", "errorMessage", "errmsg"]),
+        message: body.error_message.filled(),
     })
 }
 
-fn webhook(data: &Members<'_>, sent_at: Option<Timestamp>) -> Option<SessionWebhook> {
-    let url = Secret::new(data.filled("sessionWebhook")?);
-    let expires_at = instant(data.integer("sessionWebhookExpiredTime"))
+fn webhook(body: &Body<'_>, sent_at: Option<Timestamp>) -> Option<SessionWebhook> {
+    let url = Secret::new(body.webhook.filled()?);
+    let expires_at = instant(body.webhook_expires.integer())
         .unwrap_or_else(|| sent_at.unwrap_or_else(Timestamp::now).after(WEBHOOK_LIFE));
     Some(SessionWebhook { url, expires_at })
 }
@@ -210,41 +210,32 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn read(data: &Members<'a>) -> Self {
-        let message_type = data
-            .filled("msgtype")
-            .or_else(|| data.filled("msgType"))
-            .unwrap_or(Cow::Borrowed("text"));
-        let text = data.value("text");
-        let text_members = text.and_then(|text| Members::read(text.get()));
-        let text = || match (&text_members, text) {
+    fn read(data: &Members<'a>, body: &Body<'a>) -> Self {
+        let message_type = body.message_type.filled().unwrap_or(Cow::Borrowed("text"));
+        let text_members = body.text.object();
+        let text = || match (&text_members, body.text.0) {
             (Some(members), _) => content::of_object("text", members, 0),
             (None, Some(text)) => content::read("text", text),
             (None, None) => Content::default(),
         };
-        let from = |name: &str| {
-            let value = data.value(name);
-            value.map_or_else(Content::default, |value| {
-                content::read(&message_type, value)
-            })
+        let from = |value: Option<&'a RawValue>| {
+            let read = |value| content::read(&message_type, value);
+            value.map_or_else(Content::default, read)
         };
         let content = if message_type == "text" {
-            text().or_else(|| from("content"))
+            text().or_else(|| from(body.content.0))
         } else {
             // Older shapes keep the content under the name of the msgtype.
-            from("content")
-                .or_else(|| from(&message_type))
+            from(body.content.0)
+                .or_else(|| from(data.value(&message_type)))
                 .or_else(text)
         };
-        let at = text_members
-            .as_ref()
-            .and_then(|text| text.object("at"))
-            .or_else(|| data.object("at"));
+        let at = text_members.as_ref().and_then(|text| text.object("at"));
         Self {
-            quoted: quoted(data, text_members.as_ref()),
+            quoted: quoted(data, body, text_members.as_ref()),
             message_type,
             content,
-            at,
+            at: at.or_else(|| body.at.object()),
         }
     }
 
@@ -280,16 +271,24 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn quoted(data: &Members<'_>, text: Option<&Members<'_>>) -> Option<Quoted<'static>> {
-    // Content is opened a second time only when one of `isReplyMsg`, `repliedMsg`, `quoteMessage` and
-    // `quoteContent` may be in it.
-    let content = data
-        .value("content")
-        .filter(|value| value.get().contains("epl") || value.get().contains("quote"))
-        .map(|value| match json::text(value) {
-            Some(text) => text,
-            None => Cow::Borrowed(value.get()),
-        });
+/// What the message answers. Most answer nothing, which is seen without opening anything.
+fn quoted(
+    data: &Members<'_>,
+    body: &Body<'_>,
+    text: Option<&Members<'_>>,
+) -> Option<Quoted<'static>> {
+    let in_text = text.is_some_and(|text| text.iter().any(|(name, _)| body::is_quote(name)));
+    let in_content = body.content.0.is_some_and(|content| {
+        let json = content.get().as_bytes();
+        memmem::find(json, b"repliedMsg").is_some() || memmem::find(json, b"quote").is_some()
+    });
+    if !in_text && !in_content && body.quote.0.is_none() {
+        return None;
+    }
+    let content = body.content.0.map(|value| match json::text(value) {
+        Some(text) => text,
+        None => Cow::Borrowed(value.get()),
+    });
     let content = content.as_deref().and_then(Members::read);
     let containers: Vec<&Members<'_>> = text.into_iter().chain(content.as_ref()).collect();
     quote::read(data, &containers)

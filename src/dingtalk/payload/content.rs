@@ -90,7 +90,9 @@ pub(super) fn read<'a>(message_type: &str, value: &'a RawValue) -> Content<'a> {
 /// The same at a depth inside of other content.
 pub(super) fn read_at<'a>(message_type: &str, value: &'a RawValue, depth: usize) -> Content<'a> {
     if !value.get().starts_with('"') {
-        return structured(message_type, value.get(), depth).unwrap_or_default();
+        let inside = structured(message_type, value.get(), depth);
+        let scalar = || Content::from_text(json::text(value).unwrap_or_default());
+        return inside.unwrap_or_else(scalar);
     }
     match json::text(value).unwrap_or_default() {
         Cow::Borrowed(text) => {

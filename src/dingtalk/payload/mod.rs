@@ -4,6 +4,7 @@
 //! Nothing here fails: DingTalk's payloads have many shapes, some never seen before, and each of them
 //! must reach its consumer. It knows neither sockets nor subjects.
 
+mod body;
 mod bot;
 mod card;
 mod content;

@@ -140,10 +140,33 @@ fn names_webhook(text: &str) -> bool {
         })
 }
 
+/// The object without its webhook member: one cut in the usual case.
 fn without_member<'a>(object: &'a str, members: &Members<'a>) -> Cow<'a, str> {
-    if !members.iter().any(|(name, _)| name == MEMBER) {
-        return Cow::Borrowed(object);
+    let mut end = object.find('{').map_or(0, |at| at + 1);
+    let mut found = None;
+    for (name, value) in members.iter() {
+        let Some(span) = span(object, value) else {
+            continue;
+        };
+        if name == MEMBER && found.replace(end..span.end).is_some() {
+            return several_cut(object, members);
+        }
+        end = span.end;
     }
+    let Some(Range { start, end }) = found else {
+        return Cow::Borrowed(object);
+    };
+    let before = object.get(..start).unwrap_or_default();
+    let mut after = object.get(end..).unwrap_or_default();
+    if before.trim_end().ends_with('{') {
+        // What follows the first member begins with the comma between them.
+        after = after.trim_start();
+        after = after.strip_prefix(',').unwrap_or(after);
+    }
+    Cow::Owned([before, after].concat())
+}
+
+fn several_cut<'a>(object: &'a str, members: &Members<'a>) -> Cow<'a, str> {
     let mut kept = String::with_capacity(object.len());
     copy_members(object, members, &mut kept, |text, out| out.push_str(text));
     Cow::Owned(kept)
@@ -165,7 +188,7 @@ fn copy_members(
         };
         let before = object.get(end..span.start).unwrap_or_default();
         end = span.end;
-        if name == MEMBER || matches!(scrub(name), Cow::Owned(_)) {
+        if name == MEMBER || (name.len() > PATH.len() && matches!(scrub(name), Cow::Owned(_))) {
             continue;
         }
         // What precedes the first member left has no comma.
@@ -272,7 +295,7 @@ mod tests {
         for (with, without) in [
             (
                 r#"{ "sessionWebhook" : "URL" , "b": 1.50 }"#,
-                r#"{  "b": 1.50 }"#,
+                r#"{ "b": 1.50 }"#,
             ),
             (
                 r#"{"a":1, "sessionWebhook":"URL", "b":2}"#,

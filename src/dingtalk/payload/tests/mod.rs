@@ -1,12 +1,17 @@
-//! Every payload in `tests/frames`, and hand-made ones of the shapes that are not among them.
+//! Readings of real payloads and of hand-made ones, on frames built without a decoder.
+
+mod fixtures;
+mod properties;
+mod shapes;
 
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::*;
+use crate::message::Media;
 
 const BOT: &str = "/v1.0/im/bot/messages/get";
 const CARD: &str = "/v1.0/card/instances/callback";
@@ -108,40 +113,55 @@ fn envelope(fixture: &Value) -> Frame {
     }
 }
 
-#[test]
-fn dump() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/frames");
-    let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .filter(|n| n.ends_with(".json"))
-        .collect();
-    files.sort();
-    for file in files {
-        let number = file.split('-').next().unwrap();
-        if number.parse::<u32>().unwrap() >= 107 {
-            continue;
+/// A reading on one line: where, what, media, quote, mentions.
+fn line(reading: &Reading<'_>) -> String {
+    let mut line = format!("{} {}", reading.kind, reading.chat_key);
+    if let Some(message) = &reading.message {
+        line += &format!(" | {} {:?}", message.message_type, message.text);
+        line += &media_line(&message.media);
+        if let Some(quoted) = &message.quoted {
+            let id = quoted.id.as_deref().unwrap_or("-");
+            let quoted_type = quoted.message_type.as_deref().unwrap_or("-");
+            line += &format!(" | answers {id} {quoted_type} {:?}", quoted.text);
+            line += &media_line(&quoted.media);
         }
-        let frame = fixture_frame(number);
-        let r = read(&frame);
-        println!(
-            "== {file}\n{:?} {:?} dedup={:?} topic={:?} readable={} mentioned={:?}\n  chat={:?}\n  sender={:?}\n mentions={:?}\n message={:?}\n card={:?} notice={:?} sent={:?} webhook={:?}\n raw={}",
-            r.kind,
-            r.chat_key,
-            r.dedup_id,
-            r.topic,
-            r.readable,
-            r.mentioned,
-            r.chat,
-            r.sender,
-            r.mentions,
-            r.message,
-            r.card,
-            r.notice,
-            r.sent_at,
-            r.webhook,
-            &r.raw
+    }
+    if let Some(card) = &reading.card {
+        line += &format!(
+            " | pressed {:?} {:?} {:?}",
+            card.actions, card.params, card.form
         );
     }
-    let _ = json!(1);
+    if reading.mentioned == Some(false) {
+        line += " | not mentioned";
+    }
+    for one in &reading.mentions {
+        let who = [&one.staff_id, &one.id, &one.mobile, &one.name];
+        line += &format!(" @{}", who.into_iter().flatten().next().unwrap());
+    }
+    if !reading.readable {
+        line += " | unreadable";
+    }
+    line
+}
+
+fn media_line(media: &[Media<'_>]) -> String {
+    let mut line = String::new();
+    for one in media {
+        let code: String = one
+            .download_code
+            .iter()
+            .flat_map(|c| c.chars())
+            .take(8)
+            .collect();
+        line += &format!(" [{:?} {code}", one.kind);
+        for part in [&one.name, &one.mime, &one.url].into_iter().flatten() {
+            line += &format!(" {part}");
+        }
+        for number in [one.size, one.duration_ms].into_iter().flatten() {
+            line += &format!(" {number}");
+        }
+        line.push(']');
+    }
+    line
 }
