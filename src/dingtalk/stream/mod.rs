@@ -19,3 +19,6 @@ mod slot;
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};
 pub use link::{Link, LinkConfig, Timings};
+
+#[cfg(test)]
+mod tests;

@@ -212,9 +212,7 @@ impl Session {
                 Some(Ok(Message::Close(frame))) => return End::Closed(close_reason(frame)),
                 Some(Ok(_)) => None,
                 Some(Err(error)) => return read_failed(&error),
-                None => {
-                    return End::Closed(closing.unwrap_or_else(|| "no reason given".to_owned()));
-                }
+                None => return End::Lost("the end of the stream".to_owned()),
             };
             if let Some(text) = text
                 && let Err(end) = self.take(text, &answers, &mut reported).await
