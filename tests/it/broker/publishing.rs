@@ -40,7 +40,7 @@ async fn stored(server: &Server) -> Vec<u64> {
         .map(|message| {
             std::str::from_utf8(&message.unwrap().payload)
                 .unwrap()
-                .parse()
+                .parse::<u64>()
                 .unwrap()
         })
         .collect()
