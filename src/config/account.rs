@@ -1,10 +1,20 @@
 //! Section `accounts.<name>`: one DingTalk app each.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
+use super::section::Section;
+use super::text;
 use crate::message::Secret;
+
+/// Longest client id and robot code, in bytes.
+const MAX_ID: usize = 128;
+/// Most memory that one compiled pattern may take, in bytes.
+const MAX_PATTERN: usize = 1024 * 1024;
 
 /// One DingTalk app.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,4 +115,161 @@ pub enum Gated {
     Drop,
     /// Published under `<prefix>.gated.>`.
     Publish,
+}
+
+/// One DingTalk app. In the developer console (open-dev.dingtalk.com) every value stands under
+/// "Credentials and basic information" of the app.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(transform = super::schema::add_account_aliases)]
+pub(super) struct RawAccount {
+    /// Client ID, formerly AppKey; alias `app_key`. Required, one account each.
+    pub(super) client_id: Option<String>,
+    /// Client Secret, formerly AppSecret; alias `app_secret`. This or `client_secret_file` is
+    /// required.
+    #[serde(deserialize_with = "text::secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    client_secret: Option<Secret>,
+    /// File that holds the Client Secret; alias `app_secret_file`.
+    client_secret_file: Option<PathBuf>,
+    /// Code of the robot, where it differs from the client id. Default: the client id.
+    robot_code: Option<String>,
+    /// Stream connections, 1 to 50. Two keep one open while the other is renewed.
+    #[schemars(range(min = 1, max = 50))]
+    connections: i64,
+    /// Whether events (EVENT `*`: members, approvals, calendar and so on) are received.
+    events: bool,
+    /// Whether messages to people that the robot acts for are received.
+    delegate: bool,
+    /// Whether the account rests: no connection, no sends.
+    paused: bool,
+    /// Sends per second and API family, at least 1.
+    #[schemars(range(min = 1, max = 100_000))]
+    rate: i64,
+    /// In groups, let in only messages that mention the robot or match `mention_patterns`.
+    require_mention: bool,
+    /// Groups (openConversationId) where no mention is needed.
+    free_response_chats: Vec<String>,
+    /// Regular expressions that count as a mention, such as "(?i)^bot\\b".
+    mention_patterns: Vec<String>,
+    /// staffIds that may speak to the robot; empty: everybody.
+    allowed_users: Vec<String>,
+    /// Groups (openConversationId) that may; empty: every group.
+    allowed_chats: Vec<String>,
+    /// Who may write in 1:1 chats: `all`, `allowed` (only `allowed_users`) or `none`.
+    direct_messages: DirectMessages,
+    /// What happens to what is kept out: `drop`, or `publish` under `<subject_prefix>.gated.>`.
+    gated: Gated,
+}
+
+impl Default for RawAccount {
+    fn default() -> Self {
+        Self {
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            robot_code: None,
+            connections: 2,
+            events: false,
+            delegate: false,
+            paused: false,
+            rate: 20,
+            require_mention: false,
+            free_response_chats: Vec::new(),
+            mention_patterns: Vec::new(),
+            allowed_users: Vec::new(),
+            allowed_chats: Vec::new(),
+            direct_messages: DirectMessages::All,
+            gated: Gated::Drop,
+        }
+    }
+}
+
+impl RawAccount {
+    /// The checked account.
+    pub(super) fn check(self, section: &mut Section<'_>) -> Account {
+        let client_id = identifier(section, "client_id", self.client_id).unwrap_or_else(|| {
+            section.refuse(
+                "client_id",
+                "is missing",
+                "copy the Client ID (AppKey) of the app from the DingTalk developer console",
+            );
+            String::new()
+        });
+        let given = self.client_secret.is_some() || self.client_secret_file.is_some();
+        let secret = section.secret("client_secret", self.client_secret, self.client_secret_file);
+        if !given {
+            section.refuse(
+                "client_secret",
+                "is missing",
+                "copy the Client Secret (AppSecret) of the app from the DingTalk developer console into it, into the file that `client_secret_file` names, or into an environment variable",
+            );
+        }
+        let policy = Policy {
+            require_mention: self.require_mention,
+            free_response_chats: ids(section, "free_response_chats", self.free_response_chats),
+            mention_patterns: patterns(section, &self.mention_patterns),
+            allowed_users: ids(section, "allowed_users", self.allowed_users),
+            allowed_chats: ids(section, "allowed_chats", self.allowed_chats),
+            direct_messages: self.direct_messages,
+            gated: self.gated,
+        };
+        let rate = section.number("rate", self.rate, 1..=100_000_u32);
+        Account {
+            robot_code: identifier(section, "robot_code", self.robot_code)
+                .unwrap_or_else(|| client_id.clone()),
+            client_id,
+            client_secret: secret.unwrap_or_else(|| Secret::new("")),
+            connections: section.number("connections", self.connections, 1..=50_usize),
+            events: self.events,
+            delegate: self.delegate,
+            paused: self.paused,
+            rate: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
+            policy,
+        }
+    }
+}
+
+fn identifier(section: &mut Section<'_>, key: &str, value: Option<String>) -> Option<String> {
+    let value = value?.trim().to_owned();
+    if value.is_empty() || value.len() > MAX_ID || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        section.refuse(
+            key,
+            format!("must be 1 to {MAX_ID} visible characters without spaces"),
+            "copy it again from the DingTalk developer console",
+        );
+    }
+    Some(value)
+}
+
+fn ids(section: &mut Section<'_>, key: &str, ids: Vec<String>) -> Vec<String> {
+    if ids.iter().any(|id| id.is_empty() || id.trim() != id) {
+        section.refuse(
+            key,
+            "holds an entry that is empty or has spaces around it",
+            "give each id exactly as DingTalk does",
+        );
+    }
+    ids
+}
+
+fn patterns(section: &mut Section<'_>, patterns: &[String]) -> Vec<Regex> {
+    let mut compiled = Vec::with_capacity(patterns.len());
+    for (at, pattern) in patterns.iter().enumerate() {
+        let regex = RegexBuilder::new(pattern).size_limit(MAX_PATTERN).build();
+        match regex {
+            Ok(regex) if !pattern.is_empty() => compiled.push(regex),
+            Ok(_) => section.refuse(
+                "mention_patterns",
+                format!("has an empty entry {}, which would match every text", at + 1),
+                "remove it; to let every text in, leave `require_mention` off",
+            ),
+            Err(_) => section.refuse(
+                "mention_patterns",
+                format!("has an entry {} that is no regular expression, or too large a one", at + 1),
+                "check brackets and backslashes; in TOML, single quotes keep backslashes: '\\bbot\\b'",
+            ),
+        }
+    }
+    compiled
 }

@@ -1,24 +1,50 @@
 //! Checked configuration, one section a file. It knows no feature module.
+//!
+//! Defaults lie under the TOML file, the file under the environment, the environment under flags
+//! ([`load`]). What comes out is valid; nothing is checked again. An error names the key and where its
+//! value came from, and never the value ([`ConfigError`]).
 
 mod account;
 mod admin;
 mod dingtalk;
+mod environment;
+mod error;
 mod inbound;
+mod layers;
+mod load;
 mod log;
 mod nats;
 mod ops;
+mod reload;
+mod schema;
+mod section;
+mod source;
 mod spool;
+mod suggest;
+mod syntax;
+mod text;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 pub use account::{Account, DirectMessages, Gated, Policy};
 pub use admin::Admin;
 pub use dingtalk::Dingtalk;
+pub use environment::Environment;
+pub use error::{ConfigError, Origin, Problem};
 pub use inbound::{AckMode, Inbound};
+pub use load::{load, load_from};
 pub use log::{Log, LogFormat};
 pub use nats::{Nats, NatsAuth, NatsTls, ServerLocation};
 pub use ops::Ops;
+pub use reload::{AccountChange, Changes, diff};
+pub use schema::schema;
+pub use source::{Overrides, Source};
 pub use spool::Spool;
+pub use watch::Watch;
 
 use crate::message::AccountName;
 
@@ -41,4 +67,22 @@ pub struct Config {
     pub ops: Ops,
     /// Logging.
     pub log: Log,
+}
+
+impl Config {
+    /// Refuses a configuration without accounts: a bridge needs one, commands such as `send` do not.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that says what to set.
+    pub fn require_accounts(&self) -> Result<(), ConfigError> {
+        if !self.accounts.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::from(Problem {
+            key: "accounts".to_owned(),
+            origin: Origin::Default,
+            fault: "names no DingTalk app".to_owned(),
+            cure: "set DINGTALK_CLIENT_ID and DINGTALK_CLIENT_SECRET in the environment, or add [accounts.<name>] with client_id and client_secret to the configuration file".to_owned(),
+        }))
+    }
 }

@@ -1,0 +1,89 @@
+//! What changed between two configurations, and what of it a running bridge can follow. It applies
+//! nothing.
+
+use super::{Admin, Config, Dingtalk, Inbound, Log, Nats, Ops, Spool};
+use crate::message::AccountName;
+
+/// What differs between two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Accounts to follow, one by one, by name.
+    pub accounts: Vec<AccountChange>,
+    /// Dotted keys that changed and take effect at the next start only.
+    pub restart: Vec<&'static str>,
+}
+
+/// One account that differs; pausing and resuming are changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountChange {
+    /// It is new.
+    Added(AccountName),
+    /// It is there in both, with other settings.
+    Changed(AccountName),
+    /// It is gone.
+    Removed(AccountName),
+}
+
+/// Compares two configurations. Removals come first, so that a client id that moves to another name
+/// is let go before it is taken up.
+pub fn diff(old: &Config, new: &Config) -> Changes {
+    let removed = old.accounts.keys();
+    let removed = removed.filter(|name| !new.accounts.contains_key(*name));
+    let mut accounts: Vec<_> = removed.cloned().map(AccountChange::Removed).collect();
+    for (name, account) in &new.accounts {
+        match old.accounts.get(name) {
+            None => accounts.push(AccountChange::Added(name.clone())),
+            Some(before) if before != account => {
+                accounts.push(AccountChange::Changed(name.clone()));
+            }
+            Some(_) => {}
+        }
+    }
+    Changes {
+        accounts,
+        restart: restart(old, new),
+    }
+}
+
+/// Compares the named fields of two values of one section, and fails to build when a field is left
+/// out.
+macro_rules! changed {
+    ($keys:ident, $section:ident { $($field:ident => $key:literal),+ $(,)? }, $old:expr, $new:expr) => {{
+        let $section { $($field),+ } = $old;
+        $(if *$field != $new.$field { $keys.push($key); })+
+    }};
+}
+
+fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let mut keys = Vec::new();
+    changed!(keys, Nats {
+        server => "nats.url",
+        auth => "nats credentials",
+        tls => "nats.tls",
+        replicas => "nats.replicas",
+        subjects => "nats.subject_prefix",
+        dedup_window => "nats.dedup_window",
+        max_age => "nats.max_age",
+        stream_prefix => "nats.subject_prefix",
+    }, &old.nats, new.nats);
+    changed!(keys, Dingtalk {
+        api_url => "dingtalk.api_url",
+        oapi_url => "dingtalk.oapi_url",
+        ca_file => "dingtalk.ca_file",
+        proxy => "dingtalk.proxy",
+        no_proxy => "dingtalk.no_proxy",
+        timeout => "dingtalk",
+    }, &old.dingtalk, new.dingtalk);
+    changed!(keys, Inbound {
+        ack => "inbound.ack",
+        soft_budget => "inbound.soft_budget",
+        hard_budget => "inbound.hard_budget",
+    }, &old.inbound, new.inbound);
+    changed!(keys, Spool { dir => "spool.dir", max_bytes => "spool.max_bytes" }, &old.spool, new.spool);
+    changed!(keys, Admin { listen => "admin.listen" }, &old.admin, new.admin);
+    changed!(keys, Ops { stop_grace => "ops.stop_grace" }, &old.ops, new.ops);
+    changed!(keys, Log { filter => "log.filter", format => "log.format" }, &old.log, new.log);
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
