@@ -156,9 +156,6 @@ impl Inbound {
         let largest = self.broker.max_payload();
         for delivery in batch.drain(..) {
             self.metrics.frame_received(&delivery.account);
-            self.health.account(&delivery.account, |account| {
-                account.last_frame_at = Some(delivery.received_at);
-            });
             let Some(mut flight) = self.admitter.admit(delivery) else {
                 continue;
             };

@@ -1,11 +1,33 @@
-//! The shapes of what DingTalk delivers, read into the bridge's language.
+//! The shapes of what DingTalk delivers, read into the bridge's language (stream-protocol.md,
+//! sections 3 and 5).
+//!
+//! Nothing here fails: DingTalk's payloads have many shapes, some never seen before, and each of them
+//! must reach its consumer. It knows neither sockets nor subjects.
+
+mod bot;
+mod card;
+mod content;
+mod event;
+mod media;
+mod prose;
+mod quote;
+mod record;
+mod redact;
+mod rich;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
-use super::stream::Frame;
+use super::json::Members;
+use super::stream::{Frame, FrameType};
 use crate::message::{
     CardAction, Chat, Kind, Mention, MessageBody, Notice, Secret, Sender, Timestamp,
 };
+use redact::Redacted;
+
+/// What stands in a subject where DingTalk names nothing.
+const UNKNOWN: &str = "unknown";
 
 /// What one frame says. Everything borrows from the frame.
 #[derive(Debug)]
@@ -13,7 +35,7 @@ pub struct Reading<'a> {
     /// Group, user, card, event or other: with `chat_key` the subject of the message.
     pub kind: Kind,
     /// Exact id for the subject: openConversationId, staffId (outsider: conversationId),
-    /// outTrackId, eventType or topic.
+    /// outTrackId, eventType or topic; `unknown` where DingTalk names nothing.
     pub chat_key: Cow<'a, str>,
     /// msgId, eventId or messageId, in that order of preference by kind: the deduplication key
     /// without the client id. `None` when the frame has none of them.
@@ -57,6 +79,73 @@ pub struct SessionWebhook {
 /// Reads a data frame of any kind. Never fails: what cannot be read comes out as kind `other` (or
 /// its own kind with little in it) and `readable: false`, with the data kept in `raw`.
 pub fn read(frame: &Frame) -> Reading<'_> {
-    let _ = frame;
-    unimplemented!()
+    let data = Members::read(&frame.data);
+    let raw = redact::raw(&frame.data, data.as_ref());
+    match (promise(frame), data) {
+        (Promise::Event, data) => event::read(frame, data.as_ref(), raw),
+        (Promise::Bot, Some(data)) => bot::read(frame, &data, raw),
+        (Promise::Card, Some(data)) => card::read(frame, &data, raw),
+        (Promise::Bot | Promise::Card, None) => Reading {
+            readable: false,
+            ..other(frame, raw)
+        },
+        (Promise::Nothing, _) => other(frame, raw),
+    }
+}
+
+/// What the type and topic of a frame say about its data.
+enum Promise {
+    Bot,
+    Card,
+    Event,
+    Nothing,
+}
+
+fn promise(frame: &Frame) -> Promise {
+    match (&frame.frame_type, frame.topic.as_str()) {
+        (FrameType::Event, _) => Promise::Event,
+        (FrameType::System, _) => Promise::Nothing,
+        // `bot_got_msg` is the name of 2023 (stream-protocol.md, section 1.1).
+        (
+            FrameType::Callback | FrameType::Other(_),
+            "/v1.0/im/bot/messages/get" | "/v1.0/im/bot/messages/delegate" | "bot_got_msg",
+        ) => Promise::Bot,
+        (FrameType::Callback | FrameType::Other(_), "/v1.0/card/instances/callback") => {
+            Promise::Card
+        }
+        (FrameType::Callback | FrameType::Other(_), _) => Promise::Nothing,
+    }
+}
+
+/// A frame that nothing is known of: kept under its topic.
+fn other<'a>(frame: &'a Frame, raw: Redacted<'a>) -> Reading<'a> {
+    let topic = filled(Some(&frame.topic));
+    Reading {
+        kind: Kind::Other,
+        chat_key: topic.unwrap_or(UNKNOWN).into(),
+        dedup_id: filled(frame.message_id.as_deref()).map(Cow::Borrowed),
+        chat: None,
+        sender: None,
+        mentioned: None,
+        mentions: Vec::new(),
+        message: None,
+        card: None,
+        topic: topic.map(Cow::Borrowed),
+        notice: None,
+        sent_at: None,
+        webhook: None,
+        raw: raw.json,
+        readable: raw.is_json,
+    }
+}
+
+fn filled(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// An instant in milliseconds; zero and less mean that DingTalk told none.
+fn instant(millis: Option<i64>) -> Option<Timestamp> {
+    millis
+        .filter(|millis| *millis > 0)
+        .map(Timestamp::from_millis)
 }
