@@ -196,7 +196,7 @@ impl RawAccount {
             );
             String::new()
         });
-        let given = self.client_secret.is_some() || self.client_secret_file.is_some();
+        let given = section.is_set("client_secret") || section.is_set("client_secret_file");
         let secret = section.secret("client_secret", self.client_secret, self.client_secret_file);
         if !given {
             section.refuse(

@@ -10,6 +10,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use super::Source;
 use super::environment::Environment;
 use super::error::{ConfigError, Origin, Problem, dotted};
+use super::file;
 use super::schema::{ACCOUNT_ALIASES, Keys, Shape};
 use super::section::{ENVIRONMENT, Origins, read_secret, shown};
 use super::syntax;
@@ -72,7 +73,7 @@ pub(super) fn merge(
     let keys = Keys::new();
     let mut layers = Vec::new();
     if let Some(path) = source.path(environment) {
-        layers.push(file(&path, &keys, problems)?);
+        layers.push(file_layer(&path, &keys, problems)?);
     }
     variables(environment, &keys, &mut layers, problems);
     for (variables, key) in [
@@ -111,7 +112,7 @@ fn stack(layers: &[Layer]) -> Origins {
 }
 
 /// Reads the configuration file.
-fn file(path: &Path, keys: &Keys, problems: &mut Vec<Problem>) -> Result<Layer, ConfigError> {
+fn file_layer(path: &Path, keys: &Keys, problems: &mut Vec<Problem>) -> Result<Layer, ConfigError> {
     let origin = Origin::File(path.to_owned());
     let problem = |fault: String, cure: &str| Problem {
         key: String::new(),
@@ -119,9 +120,9 @@ fn file(path: &Path, keys: &Keys, problems: &mut Vec<Problem>) -> Result<Layer, 
         fault,
         cure: cure.to_owned(),
     };
-    let text = read(path).map_err(|error| {
+    let text = file::read(path, MAX_FILE).map_err(|reason| {
         problem(
-            format!("the configuration file cannot be read ({})", error.kind()),
+            format!("the configuration file cannot be read: {reason}"),
             "check the path given with --config or NATS_DINGTALK_CONFIG, and that this user may read it",
         )
     })?;
@@ -154,18 +155,6 @@ fn file(path: &Path, keys: &Keys, problems: &mut Vec<Problem>) -> Result<Layer, 
         origin,
         values,
     })
-}
-
-fn read(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    let length = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
-        return Err(std::io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(text)
 }
 
 /// Adds one layer for each `NATS_DINGTALK_…` variable.
@@ -293,9 +282,9 @@ fn short_variables(
         (Some((name, id)), _) => (name, id.trim().to_owned()),
         (None, Some((name, path))) => match read_secret(Path::new(path)) {
             Ok(id) => (name, id.trim().to_owned()),
-            Err(error) => {
+            Err(reason) => {
                 let shown = shown(Path::new(path));
-                let fault = format!("names {shown}, which cannot be read ({})", error.kind());
+                let fault = format!("names {shown}, which cannot be read: {reason}");
                 return refuse(name, fault, "check the path and its permissions");
             }
         },

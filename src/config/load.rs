@@ -89,7 +89,7 @@ fn explain(kind: &Kind, path: &[String]) -> (String, String) {
         Kind::UnknownVariant(_, known) => {
             let known: Vec<String> = known.iter().map(|name| format!("\"{name}\"")).collect();
             (
-                "has no such choice".to_owned(),
+                "is none of the choices".to_owned(),
                 format!("write one of {}", known.join(", ")),
             )
         }

@@ -9,6 +9,7 @@ mod admin;
 mod dingtalk;
 mod environment;
 mod error;
+mod file;
 mod inbound;
 mod layers;
 mod load;

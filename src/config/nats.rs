@@ -70,7 +70,7 @@ pub enum NatsAuth {
     CredsFile(PathBuf),
     /// An nkey seed.
     Nkey(Secret),
-    /// A token.
+    /// Token of the broker's token authentication.
     Token(Secret),
     /// User and password.
     User {
@@ -115,7 +115,7 @@ pub(super) struct RawNats {
     nkey: Option<Secret>,
     /// File that holds the nkey seed.
     nkey_file: Option<PathBuf>,
-    /// A token.
+    /// Token of the broker's token authentication.
     #[serde(deserialize_with = "text::secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     token: Option<Secret>,
@@ -202,7 +202,7 @@ impl RawNats {
         let replicas = section.number("replicas", self.replicas, 1..=5_usize);
         let auth = self.auth(section);
         let server = self.server(section, data_dir);
-        if matches!(server, ServerLocation::Managed { .. }) {
+        if !section.is_set("url") {
             refuse_for_own_server(section, replicas);
         }
         let subjects = subjects?;
@@ -357,7 +357,9 @@ fn refuse_for_own_server(section: &mut Section<'_>, replicas: usize) {
         "token",
         "token_file",
         "user",
-        "tls",
+        "tls.ca",
+        "tls.cert",
+        "tls.key",
     ] {
         if section.is_set(key) {
             section.refuse(

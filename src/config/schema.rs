@@ -66,11 +66,11 @@ pub fn schema() -> Value {
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
-            object.remove("format");
-            if object
-                .get("default")
-                .is_some_and(|default| default.is_null() || default.is_object())
-            {
+            // A table of properties may have one called `format`, which is no text.
+            if object.get("format").is_some_and(Value::is_string) {
+                object.remove("format");
+            }
+            if let Some(Value::Null) = object.get("default") {
                 object.remove("default");
             }
             if let Some(Value::Array(types)) = object.get_mut("type") {
@@ -79,6 +79,9 @@ fn tidy(schema: &mut Value) {
                     let only = only.clone();
                     object.insert("type".to_owned(), only);
                 }
+            }
+            if object.get("type").is_some_and(|name| name == "object") {
+                object.remove("default");
             }
             object.values_mut().for_each(tidy);
         }

@@ -1,7 +1,6 @@
 //! Checks that every section shares: ranges, durations, URLs, files and secrets, each with an error
 //! that names the key. It knows no section.
 
-use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use humantime_serde::re::humantime;
 use reqwest::Url;
 
 use super::error::{Origin, Problem, dotted};
+use super::file;
 use crate::message::Secret;
 
 /// Largest secret file, in bytes; anything bigger is some other file.
@@ -84,7 +84,7 @@ impl<'a> Section<'a> {
     /// Whether anybody set `key`.
     pub(super) fn is_set(&self, key: &str) -> bool {
         let mut value = Some(&self.origins.value);
-        for key in self.path.iter().map(String::as_str).chain([key]) {
+        for key in self.path.iter().map(String::as_str).chain(key.split('.')) {
             value = value.and_then(|value| value.as_dict()?.get(key));
         }
         value.is_some()
@@ -183,10 +183,10 @@ impl<'a> Section<'a> {
     /// The path of a file that can be read now; absent stays absent.
     pub(super) fn readable(&mut self, key: &str, path: Option<PathBuf>) -> Option<PathBuf> {
         let path = path?;
-        match std::fs::File::open(&path) {
-            Ok(_) => Some(path),
-            Err(error) => {
-                self.unreadable(key, &path, &error);
+        match file::probe(&path) {
+            Ok(()) => Some(path),
+            Err(reason) => {
+                self.unreadable(key, &path, &reason);
                 None
             }
         }
@@ -247,34 +247,28 @@ impl<'a> Section<'a> {
     fn secret_file(&mut self, key: &str, path: &Path) -> Option<Secret> {
         match read_secret(path) {
             Ok(text) => Some(Secret::new(text)),
-            Err(error) => {
-                self.unreadable(key, path, &error);
+            Err(reason) => {
+                self.unreadable(key, path, &reason);
                 None
             }
         }
     }
 
-    fn unreadable(&mut self, key: &str, path: &Path, error: &std::io::Error) {
+    fn unreadable(&mut self, key: &str, path: &Path, reason: &str) {
         self.refuse(
             key,
-            format!(
-                "names {}, which cannot be read ({})",
-                shown(path),
-                error.kind()
-            ),
-            "check the path, that it is a file, and that this user may read it",
+            format!("names {}, which cannot be read: {reason}", shown(path)),
+            "check the path, and that this user may read it",
         );
     }
 }
 
 /// The text of a secret file without its last newline.
-pub(super) fn read_secret(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    let length = file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text)?;
-    if u64::try_from(length).is_ok_and(|length| length > MAX_SECRET_FILE) {
-        return Err(std::io::ErrorKind::FileTooLarge.into());
-    }
+///
+/// # Errors
+/// Why it cannot be read, in words.
+pub(super) fn read_secret(path: &Path) -> Result<String, String> {
+    let text = file::read(path, MAX_SECRET_FILE)?;
     let trimmed = text.strip_suffix('\n').unwrap_or(&text);
     Ok(trimmed.strip_suffix('\r').unwrap_or(trimmed).to_owned())
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::environment::Environment;
+use super::file::read_bytes;
 use super::layers;
 use super::source::Source;
 
@@ -114,23 +114,13 @@ impl Snapshot {
         let mut hasher = DefaultHasher::new();
         for file in &files {
             file.hash(&mut hasher);
-            content(file)
-                .map_err(|error| error.kind())
-                .hash(&mut hasher);
+            read_bytes(file, MAX_BYTES).hash(&mut hasher);
         }
         Self {
             files,
             print: hasher.finish(),
         }
     }
-}
-
-fn content(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?
-        .take(MAX_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The folders under watch.
