@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod json;
+pub mod net;
 pub mod payload;
 pub mod stream;

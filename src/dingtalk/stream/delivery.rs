@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::answer::Answer;
 use super::frame::Frame;
 use crate::message::{AccountName, Timestamp};
 
@@ -42,14 +43,6 @@ pub struct AckTicket {
     pub(super) socket: mpsc::Sender<Answer>,
 }
 
-/// What a ticket asks its session to write.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) message_id: String,
-    pub(super) event: bool,
-    pub(super) ack: Ack,
-}
-
 impl AckTicket {
     /// Answers the frame on its own socket. Returns false when that socket is gone or does not
     /// take answers any more; the frame then comes again and deduplication absorbs it.
@@ -60,7 +53,7 @@ impl AckTicket {
         if ack == Ack::Later && !self.event {
             return false;
         }
-        let answer = Answer {
+        let answer = Answer::Ack {
             message_id,
             event: self.event,
             ack,

@@ -1,0 +1,153 @@
+//! The link of one account: what it is made of, and its connections side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::delivery::{Delivery, LinkEvent};
+use super::endpoint::Endpoint;
+use super::slot::Slot;
+use crate::config;
+use crate::dingtalk::net::Net;
+use crate::message::{AccountName, Timestamp};
+use crate::telemetry::{Health, Metrics};
+
+/// What a link is made of.
+#[derive(Debug)]
+pub struct LinkConfig {
+    /// Name of the account.
+    pub name: AccountName,
+    /// The account itself.
+    pub account: config::Account,
+    /// Base URL of the API, without a slash at the end.
+    pub api_url: String,
+    /// Client for `connections/open`; its deadlines hold.
+    pub http: reqwest::Client,
+    /// How the WebSocket is reached.
+    pub net: Net,
+    /// Board for the state of each connection.
+    pub health: Health,
+    /// Counters.
+    pub metrics: Metrics,
+    /// When what happens; [`Timings::default`] outside tests.
+    pub timings: Timings,
+}
+
+/// When what happens in the life of a connection.
+#[derive(Debug, Clone)]
+pub struct Timings {
+    /// Time between two WebSocket pings; two without a sign of life are death.
+    pub ping_every: Duration,
+    /// Age at which a connection is replaced, give or take a tenth.
+    pub max_age: Duration,
+    /// How long a replaced connection is still read and answered.
+    pub overlap: Duration,
+    /// Ceiling of the first wait before a new attempt.
+    pub backoff_least: Duration,
+    /// Ceiling of the longest.
+    pub backoff_most: Duration,
+    /// Time between the first attempts of two connections of an account.
+    pub stagger: Duration,
+    /// A connection that ends sooner without a data frame is a step towards a stall.
+    pub stall_life: Duration,
+    /// Time between two attempts of a stalled account.
+    pub stall_retry: Duration,
+    /// Time between two attempts of an account whose credentials or settings are refused.
+    pub refused_retry: Duration,
+    /// Wait after a ban of this machine's address.
+    pub ban_wait: Duration,
+    /// Longest wait for open tickets before a connection is closed.
+    pub drain: Duration,
+    /// Longest wait for the other side's goodbye.
+    pub close: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            ping_every: Duration::from_secs(20),
+            max_age: Duration::from_secs(6 * 3600),
+            overlap: Duration::from_secs(15),
+            backoff_least: Duration::from_secs(1),
+            backoff_most: Duration::from_secs(60),
+            stagger: Duration::from_secs(1),
+            stall_life: Duration::from_secs(30),
+            stall_retry: Duration::from_secs(5 * 60),
+            refused_retry: Duration::from_secs(10 * 60),
+            ban_wait: Duration::from_secs(5 * 60),
+            drain: Duration::from_secs(10),
+            close: Duration::from_secs(2),
+        }
+    }
+}
+
+/// The Stream connections of one account.
+#[derive(Debug)]
+pub struct Link(LinkConfig);
+
+/// What the connections of a link share.
+pub(super) struct Context {
+    pub(super) account: AccountName,
+    pub(super) client_id: Arc<str>,
+    pub(super) endpoint: Endpoint,
+    pub(super) http: reqwest::Client,
+    pub(super) net: Net,
+    pub(super) health: Health,
+    pub(super) metrics: Metrics,
+    pub(super) timings: Timings,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Context {
+    /// Reports when the last frame came in.
+    pub(super) fn frame_seen(&self, at: Timestamp) {
+        self.health
+            .account(&self.account, |health| health.last_frame_at = Some(at));
+    }
+}
+
+impl Link {
+    /// A link that nothing was done with yet.
+    pub fn new(config: LinkConfig) -> Self {
+        Self(config)
+    }
+
+    /// Keeps the connections of the account open until `stop` is cancelled, then lets each of them
+    /// wait for its open tickets and say goodbye. Ends within `drain` + `close` after that.
+    ///
+    /// Frames go to `deliveries`; while that is full nothing is read, but answers are written.
+    /// Changes go to `events`, in order; of changes that wait for room only the latest are kept.
+    pub async fn run(
+        self,
+        deliveries: mpsc::Sender<Delivery>,
+        events: mpsc::Sender<LinkEvent>,
+        stop: CancellationToken,
+    ) {
+        let config = self.0;
+        let connections = config.account.connections;
+        let context = Arc::new(Context {
+            client_id: Arc::from(config.account.client_id.as_str()),
+            endpoint: Endpoint {
+                api_url: config.api_url,
+                client_id: config.account.client_id,
+                client_secret: config.account.client_secret,
+                events: config.account.events,
+                delegate: config.account.delegate,
+            },
+            account: config.name,
+            http: config.http,
+            net: config.net,
+            health: config.health,
+            metrics: config.metrics,
+            timings: config.timings,
+            deliveries,
+        });
+        let slot = |index| Slot::new(Arc::clone(&context), index, events.clone(), &stop).run();
+        let mut slots: FuturesUnordered<_> = (0..connections).map(slot).collect();
+        while slots.next().await.is_some() {}
+    }
+}

@@ -1,0 +1,411 @@
+//! One connection from its opening to its end: reading, writing and watching run side by side, so
+//! that none of them waits for another. Why it ended is its result; what follows is decided by the
+//! slot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{self, Answer};
+use super::connect::Ws;
+use super::delivery::{AckTicket, Delivery};
+use super::frame::{Frame, FrameType};
+use super::link::Context;
+use super::pulse::{Finding, Pulse, Watch};
+use super::refusal;
+use crate::message::Timestamp;
+
+/// Answers waiting for one socket. Above what a pipeline holds in flight, so that a burst of stored
+/// frames after a broker outage is answered whole; the memory is taken only when used.
+const ANSWER_BOUND: usize = 16 * 1024;
+/// Answers written with one flush.
+const ANSWER_BATCH: usize = 256;
+/// Frames read in one go before the writer has its turn.
+const READ_BURST: u32 = 64;
+/// A peer that takes nothing for so long is dead.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// How often the time of the last frame is reported at most.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// DingTalk closed it; says with which code and reason.
+    Closed(String),
+    /// It broke; says how.
+    Lost(String),
+    /// Two pings went without any sign of life.
+    Silent,
+    /// A frame was larger than what is taken.
+    TooLarge(String),
+    /// It was replaced, or the link stops.
+    Let,
+    /// Nobody takes deliveries any more.
+    Deaf,
+}
+
+/// Why a connection should be replaced while it still works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cue {
+    /// DingTalk announced that it will close it; says why.
+    Disconnect(String),
+    /// A ping was missed.
+    Suspect,
+    /// The machine slept.
+    Slept,
+}
+
+/// What remains of a connection.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) generation: u64,
+    pub(super) why: End,
+    pub(super) lived: Duration,
+    pub(super) had_data: bool,
+}
+
+/// One connection and what steers it.
+pub(super) struct Session {
+    pub(super) context: Arc<Context>,
+    pub(super) generation: u64,
+    /// Takes cues under the generation of the session.
+    pub(super) cues: mpsc::Sender<(u64, Cue)>,
+    /// Cancelled when a replacement is up.
+    pub(super) retire: CancellationToken,
+    /// Cancelled when the link stops.
+    pub(super) stop: CancellationToken,
+    /// Signs of life.
+    pub(super) pulse: Pulse,
+}
+
+impl End {
+    /// For people.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Closed(why) => format!("closed by DingTalk ({why})"),
+            Self::Lost(why) => format!("connection lost ({why})"),
+            Self::Silent => "no answer to two pings".to_owned(),
+            Self::TooLarge(why) => format!("a frame was too large ({why})"),
+            Self::Let => "let go".to_owned(),
+            Self::Deaf => "nobody takes deliveries any more".to_owned(),
+        }
+    }
+}
+
+impl Cue {
+    /// For people.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Disconnect(why) => format!("DingTalk announced a disconnect ({why})"),
+            Self::Suspect => "a ping was not answered".to_owned(),
+            Self::Slept => "the clock jumped".to_owned(),
+        }
+    }
+}
+
+impl Session {
+    /// Serves `ws` until it ends.
+    pub(super) async fn run(self, ws: Ws) -> Ended {
+        let opened = Instant::now();
+        let why = self.serve(ws).await;
+        Ended {
+            generation: self.generation,
+            why,
+            lived: opened.elapsed(),
+            had_data: self.pulse.had_data(),
+        }
+    }
+
+    async fn serve(&self, ws: Ws) -> End {
+        let (mut sink, mut stream) = ws.split();
+        let (answers, mut waiting) = mpsc::channel(ANSWER_BOUND);
+        let halt = CancellationToken::new();
+        let end = {
+            let pinger = answers.downgrade();
+            // The reader owns the one sender beside those in tickets: once it has ended, the
+            // writer ends with the last ticket.
+            let reader = self.read(&mut stream, answers, &halt);
+            let writer = write(&mut sink, &mut waiting);
+            tokio::pin!(reader, writer);
+            let end = tokio::select! {
+                biased;
+                end = &mut writer => end,
+                end = &mut reader => end,
+                end = self.watch(pinger) => end,
+                () = self.let_go() => End::Let,
+            };
+            if end == End::Let {
+                halt.cancel();
+                let settled = async { tokio::join!(&mut reader, &mut writer) };
+                // Tickets still open after this are answered by nobody; their frames come again.
+                let _ = timeout(self.context.timings.drain, settled).await;
+            }
+            end
+        };
+        drop(waiting);
+        let limit = self.context.timings.close;
+        let code = match &end {
+            End::Let | End::Deaf => CloseCode::Normal,
+            End::TooLarge(_) => CloseCode::Size,
+            End::Closed(_) => {
+                // The next read writes the reply to the goodbye.
+                let _ = timeout(limit, stream.next()).await;
+                return end;
+            }
+            End::Lost(_) | End::Silent => return end,
+        };
+        let closing = self.close(&mut sink, &mut stream, code);
+        let _ = timeout(limit, closing).await;
+        end
+    }
+
+    /// Waits until the connection should end: at once when the link stops, and a while after its
+    /// replacement is up.
+    async fn let_go(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.retired() => {}
+        }
+    }
+
+    async fn retired(&self) {
+        self.retire.cancelled().await;
+        sleep(self.context.timings.overlap).await;
+    }
+
+    async fn read(
+        &self,
+        stream: &mut SplitStream<Ws>,
+        answers: mpsc::Sender<Answer>,
+        halt: &CancellationToken,
+    ) -> End {
+        let halted = halt.cancelled();
+        tokio::pin!(halted);
+        let mut reported = None;
+        let mut burst = 0_u32;
+        loop {
+            burst = (burst + 1) % READ_BURST;
+            if burst == 0 {
+                tokio::task::yield_now().await;
+                if halt.is_cancelled() {
+                    return End::Let;
+                }
+            }
+            let message = tokio::select! {
+                biased;
+                message = stream.next() => message,
+                () = &mut halted => return End::Let,
+            };
+            self.pulse.beat();
+            let text = match message {
+                Some(Ok(Message::Text(text))) => Some(text),
+                Some(Ok(Message::Binary(bytes))) => self.binary(bytes),
+                Some(Ok(Message::Close(frame))) => return End::Closed(close_reason(frame)),
+                Some(Ok(_)) => None,
+                Some(Err(error)) => return read_failed(&error),
+                None => return End::Lost("the end of the stream".to_owned()),
+            };
+            if let Some(text) = text
+                && let Err(end) = self.take(text, &answers, &mut reported).await
+            {
+                return end;
+            }
+        }
+    }
+
+    /// A binary frame is undefined (stream-protocol.md, section 2): read when it holds text.
+    fn binary(&self, bytes: Bytes) -> Option<Utf8Bytes> {
+        let text = Utf8Bytes::try_from(bytes).ok();
+        let text = text.filter(|text| text.trim_start().starts_with('{'));
+        if text.is_none() {
+            self.context
+                .metrics
+                .frame_undecodable(&self.context.account);
+            tracing::warn!(
+                dingtalk.account = %self.context.account,
+                "ignored a binary frame that holds no json"
+            );
+        }
+        text
+    }
+
+    async fn take(
+        &self,
+        text: Utf8Bytes,
+        answers: &mpsc::Sender<Answer>,
+        reported: &mut Option<Instant>,
+    ) -> Result<(), End> {
+        let frame = Frame::decode(text);
+        if frame.frame_type == FrameType::System {
+            self.system(&frame, answers).await;
+            return Ok(());
+        }
+        self.pulse.data();
+        let delivery = self.delivery(frame, answers.clone());
+        if reported.is_none_or(|at| delivery.received.duration_since(at) >= REPORT_EVERY) {
+            *reported = Some(delivery.received);
+            self.context.frame_seen(delivery.received_at);
+        }
+        match self.context.deliveries.try_send(delivery) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(End::Deaf),
+            Err(mpsc::error::TrySendError::Full(delivery)) => {
+                self.pulse.set_blocked(true);
+                let sent = self.context.deliveries.send(delivery).await;
+                self.pulse.set_blocked(false);
+                sent.map_err(|_| End::Deaf)
+            }
+        }
+    }
+
+    fn delivery(&self, frame: Frame, socket: mpsc::Sender<Answer>) -> Delivery {
+        if frame.is_undecodable() {
+            self.context
+                .metrics
+                .frame_undecodable(&self.context.account);
+            tracing::warn!(
+                dingtalk.account = %self.context.account,
+                dingtalk.frame_bytes = frame.text.len(),
+                "received a frame that cannot be read"
+            );
+        }
+        Delivery {
+            account: self.context.account.clone(),
+            client_id: Arc::clone(&self.context.client_id),
+            ticket: AckTicket {
+                message_id: frame.message_id.clone(),
+                event: frame.frame_type == FrameType::Event,
+                socket,
+            },
+            frame,
+            received: Instant::now(),
+            received_at: Timestamp::now(),
+        }
+    }
+
+    async fn system(&self, frame: &Frame, answers: &mpsc::Sender<Answer>) {
+        if let Some(answer) = answer::echo(frame) {
+            // The writer runs beside this and makes room; when it has ended so does the session.
+            let _ = answers.send(answer).await;
+        }
+        if frame.topic.eq_ignore_ascii_case("disconnect") {
+            self.cue(Cue::Disconnect(answer::disconnect_reason(frame)));
+        } else if !frame.topic.eq_ignore_ascii_case("ping") {
+            tracing::debug!(
+                dingtalk.account = %self.context.account,
+                dingtalk.topic = %frame.topic,
+                "ignored a system frame"
+            );
+        }
+    }
+
+    /// Sends a ping at every tick and judges what came in since the last one.
+    async fn watch(&self, pinger: mpsc::WeakSender<Answer>) -> End {
+        let mut ticks = interval(self.context.timings.ping_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = Watch::new();
+        loop {
+            ticks.tick().await;
+            match watch.tick(&self.pulse) {
+                Finding::Alive => {}
+                Finding::Suspect => self.cue(Cue::Suspect),
+                Finding::Slept => self.cue(Cue::Slept),
+                Finding::Dead => return End::Silent,
+            }
+            if let Some(answers) = pinger.upgrade() {
+                // Full: the writer is busy, and its own limit judges it.
+                let _ = answers.try_send(Answer::Ping);
+            }
+        }
+    }
+
+    fn cue(&self, cue: Cue) {
+        // A cue that finds no room repeats one that is waiting.
+        let _ = self.cues.try_send((self.generation, cue));
+    }
+
+    /// Says goodbye and delivers what was already on its way: it cannot be answered any more, but
+    /// nobody promises that it would come again.
+    async fn close(
+        &self,
+        sink: &mut SplitSink<Ws, Message>,
+        stream: &mut SplitStream<Ws>,
+        code: CloseCode,
+    ) {
+        let goodbye = Message::Close(Some(CloseFrame {
+            code,
+            reason: Utf8Bytes::default(),
+        }));
+        if sink.send(goodbye).await.is_err() {
+            return;
+        }
+        let (nowhere, _) = mpsc::channel(1);
+        while let Some(Ok(message)) = stream.next().await {
+            let Message::Text(text) = message else {
+                continue;
+            };
+            let frame = Frame::decode(text);
+            if frame.frame_type == FrameType::System {
+                continue;
+            }
+            let delivery = self.delivery(frame, nowhere.clone());
+            if self.context.deliveries.send(delivery).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes answers until every sender is gone, as many with one flush as are waiting.
+async fn write(sink: &mut SplitSink<Ws, Message>, waiting: &mut mpsc::Receiver<Answer>) -> End {
+    let mut batch = Vec::new();
+    loop {
+        if waiting.recv_many(&mut batch, ANSWER_BATCH).await == 0 {
+            return End::Let;
+        }
+        match timeout(WRITE_LIMIT, write_batch(sink, &mut batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return End::Lost(refusal::chain(&error)),
+            Err(_) => return End::Lost("DingTalk takes no answers".to_owned()),
+        }
+    }
+}
+
+async fn write_batch(
+    sink: &mut SplitSink<Ws, Message>,
+    batch: &mut Vec<Answer>,
+) -> Result<(), tungstenite::Error> {
+    for answer in batch.drain(..) {
+        sink.feed(answer.into_message()).await?;
+    }
+    sink.flush().await
+}
+
+fn read_failed(error: &tungstenite::Error) -> End {
+    match error {
+        tungstenite::Error::Capacity(error) => End::TooLarge(error.to_string()),
+        other => End::Lost(refusal::chain(other)),
+    }
+}
+
+fn close_reason(frame: Option<CloseFrame>) -> String {
+    frame.map_or_else(
+        || "no code".to_owned(),
+        |frame| {
+            let said = match frame.reason.is_empty() {
+                true => String::new(),
+                false => format!(": {}", refusal::excerpt(&frame.reason)),
+            };
+            format!("code {}{said}", u16::from(frame.code))
+        },
+    )
+}
