@@ -3,7 +3,9 @@
 pub mod broker;
 pub mod config;
 pub mod dingtalk;
+pub mod inbound;
 pub mod message;
+pub mod ops;
 pub mod sim;
 pub mod spool;
 pub mod telemetry;
