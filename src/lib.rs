@@ -6,5 +6,6 @@ pub mod dingtalk;
 pub mod inbound;
 pub mod message;
 pub mod ops;
+pub mod sim;
 pub mod spool;
 pub mod telemetry;

@@ -45,6 +45,8 @@ pub struct Settled {
     pub token: u64,
     /// PubAck, or JetStream's refusal.
     pub result: Result<Stored, BrokerError>,
+    /// The message, given back.
+    pub message: Outgoing,
 }
 
 /// Publishes in order with a bounded number of messages in flight, and sends again under the same
@@ -388,8 +390,11 @@ impl Publisher {
 
     fn settle(&mut self, at: usize, result: Result<Stored, BrokerError>) {
         if let Some(flight) = self.take(at) {
-            let token = flight.token;
-            self.finished.push_back(Settled { token, result });
+            self.finished.push_back(Settled {
+                token: flight.token,
+                result,
+                message: flight.message,
+            });
         }
     }
 

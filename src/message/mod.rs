@@ -2,17 +2,20 @@
 //!
 //! Pure values without I/O. Every other module may import this one; it imports none of them.
 
+mod asyncapi;
 mod dead;
 pub mod header;
 mod ids;
 mod inbound;
 mod outbound;
 mod receipt;
+mod schema;
 mod secret;
 mod session;
 mod subject;
 mod timestamp;
 
+pub use asyncapi::asyncapi;
 pub use dead::{DeadLetter, DeadReason};
 pub use ids::{AccountName, IdError, RequestId};
 pub use inbound::{
@@ -24,6 +27,7 @@ pub use outbound::{
     RequestError, Target, Via,
 };
 pub use receipt::{Outcome, Part, Receipt};
+pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
 pub use subject::{
