@@ -9,6 +9,7 @@ mod inbound;
 mod outbound;
 mod receipt;
 mod secret;
+mod session;
 mod subject;
 mod timestamp;
 
@@ -24,6 +25,7 @@ pub use outbound::{
 };
 pub use receipt::{Outcome, Part, Receipt};
 pub use secret::Secret;
+pub use session::SessionEntry;
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };
