@@ -1,0 +1,219 @@
+//! One request from stream to receipt: resolve, order, pace, send. The peer of inbound, which it
+//! never meets; DingTalk and NATS are reached through their adapters only.
+//!
+//! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
+//! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
+
+mod desk;
+mod gate;
+mod held;
+mod journey;
+mod lanes;
+mod ledger;
+mod mover;
+mod plan;
+mod receipt;
+mod resolve;
+mod route;
+mod served;
+mod strays;
+mod timings;
+mod verdict;
+mod webhooks;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::broker::{Broker, Feed, Incoming};
+use crate::dingtalk::api::Api;
+use crate::message::{AccountName, Subjects};
+use crate::telemetry::{Health, Metrics};
+
+use desk::Desk;
+use held::{Held, Shelf};
+use journey::Sender;
+use lanes::{LaneKey, Lanes};
+
+pub use mover::{Mover, MoverParts};
+pub use served::Served;
+pub use strays::Strays;
+pub use timings::Timings;
+
+/// Most requests of one account that are held at a time. Beyond it the rest stays in the stream.
+const MAX_HELD: usize = 4096;
+
+/// What the pipeline of one account is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Account.
+    pub account: AccountName,
+    /// The Open API as this account.
+    pub api: Arc<Api>,
+    /// Broker.
+    pub broker: Broker,
+    /// Subjects of the installation.
+    pub subjects: Subjects,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Health board.
+    pub health: Health,
+    /// Waits.
+    pub timings: Timings,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Everything that had left was finished.
+    Clean,
+    /// Something was still under way when the time was over; its receipt will say `uncertain`.
+    CutShort,
+}
+
+/// The outbound pipeline of one account: every request that it takes ends in exactly one receipt,
+/// in order per chat, and no chat delays another.
+#[derive(Debug)]
+pub struct Outbound {
+    parts: Parts,
+}
+
+impl Outbound {
+    /// Puts the pipeline together; nothing happens before [`Outbound::run`].
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Takes requests until `stop`, then finishes what is being sent, for at most
+    /// [`Timings::drain`]; what waits is left to be delivered again. Dropping the future loses
+    /// nothing either: calls under way end as `uncertain` in the next life.
+    pub async fn run(self, stop: CancellationToken) -> Drain {
+        let Parts {
+            account,
+            api,
+            broker,
+            subjects,
+            metrics,
+            health,
+            timings,
+        } = self.parts;
+        let mut feed = broker.requests(&account);
+        let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
+        let shelf = Arc::new(Shelf::default());
+        let mut floor = Floor {
+            sender: Arc::new(Sender::new(desk, account.clone(), api, health)),
+            shelf: Arc::clone(&shelf),
+            lanes: Lanes::default(),
+            subjects,
+            stop: stop.clone(),
+        };
+        info!(dingtalk.account = %account, "outbound started");
+        let mut beats = pin!(shelf.report(timings.progress));
+        let mut running = FuturesUnordered::new();
+        loop {
+            metrics.requests_held(&account, floor.lanes.len());
+            tokio::select! {
+                incoming = feed.next(), if floor.lanes.len() < MAX_HELD => {
+                    running.extend(floor.admit(incoming));
+                }
+                Some(sequence) = running.next() => running.extend(floor.finish(sequence)),
+                () = &mut beats => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        let drained = tokio::select! {
+            () = floor.drain(&mut running) => Drain::Clean,
+            () = &mut beats => Drain::CutShort,
+            () = tokio::time::sleep(timings.drain) => Drain::CutShort,
+        };
+        metrics.requests_held(&account, 0);
+        release(feed);
+        match drained {
+            Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
+            Drain::CutShort => warn!(
+                dingtalk.account = %account,
+                requests = running.len(),
+                "outbound stopped with requests under way, they are taken up again"
+            ),
+        }
+        drained
+    }
+}
+
+/// Lets the consumer go last: while it is open no other bridge overtakes what is being sent.
+fn release(feed: Feed) {
+    drop(feed);
+}
+
+/// One request being worked on; it says its sequence when it ends.
+type Running = BoxFuture<'static, u64>;
+
+/// The requests of one account between consumer and journeys.
+#[derive(Debug)]
+struct Floor {
+    sender: Arc<Sender>,
+    shelf: Arc<Shelf>,
+    lanes: Lanes,
+    subjects: Subjects,
+    stop: CancellationToken,
+}
+
+impl Floor {
+    /// Puts a delivery into its lanes; returns it as a journey when it may start.
+    fn admit(&mut self, incoming: Incoming) -> Option<Running> {
+        let held = self.shelf.put(incoming)?;
+        let subject = &held.published.subject;
+        let address = self.subjects.parse_outbound(subject).ok();
+        let keys = LaneKey::of(subject, address.as_ref());
+        let sequence = held.published.publication.seq;
+        self.lanes.admit(sequence, keys).then(|| self.journey(held))
+    }
+
+    /// Takes a request that ended out of its lanes; returns the journeys that may start now.
+    fn finish(&mut self, sequence: u64) -> Vec<Running> {
+        self.shelf.remove(sequence);
+        let next = self.lanes.finish(sequence);
+        next.into_iter()
+            .filter_map(|sequence| self.shelf.find(sequence))
+            .map(|held| self.journey(held))
+            .collect()
+    }
+
+    fn journey(&self, held: Arc<Held>) -> Running {
+        let sender = Arc::clone(&self.sender);
+        let stop = self.stop.clone();
+        Box::pin(async move {
+            sender.carry(&held, &stop).await;
+            held.published.publication.seq
+        })
+    }
+
+    /// Waits for what is being worked on; nothing new starts.
+    async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
+        self.shelf.retain(|sequence| self.lanes.is_active(sequence));
+        while let Some(sequence) = running.next().await {
+            self.shelf.remove(sequence);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pipeline_can_be_spawned() {
+        fn spawnable<F: Future + Send + 'static>(_: fn() -> Option<F>) {}
+        fn nothing<A, F>(_: impl FnOnce(A, CancellationToken) -> F) -> fn() -> Option<F> {
+            || None
+        }
+        spawnable(nothing(Outbound::run));
+        spawnable(nothing(Mover::run));
+        spawnable(nothing(Strays::run));
+    }
+}
