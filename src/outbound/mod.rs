@@ -4,7 +4,9 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod claim;
 mod desk;
+mod floor;
 mod gate;
 mod held;
 mod journey;
@@ -18,6 +20,7 @@ mod route;
 mod served;
 mod strays;
 mod timings;
+mod trip;
 mod verdict;
 mod webhooks;
 
@@ -25,20 +28,19 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::broker::{Broker, Feed, Incoming};
+use crate::broker::Broker;
 use crate::dingtalk::api::Api;
 use crate::message::{AccountName, Subjects};
 use crate::telemetry::{Health, Metrics};
 
 use desk::Desk;
-use held::{Held, Shelf};
+use floor::Floor;
+use held::Shelf;
 use journey::Sender;
-use lanes::{LaneKey, Lanes};
 
 pub use mover::{Mover, MoverParts};
 pub use served::Served;
@@ -102,23 +104,20 @@ impl Outbound {
             health,
             timings,
         } = self.parts;
+        // Let go last, at the end of this function: while it is open no other bridge overtakes what
+        // is being sent.
         let mut feed = broker.requests(&account);
         let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
         let shelf = Arc::new(Shelf::default());
-        let mut floor = Floor {
-            sender: Arc::new(Sender::new(desk, account.clone(), api, health)),
-            shelf: Arc::clone(&shelf),
-            lanes: Lanes::default(),
-            subjects,
-            stop: stop.clone(),
-        };
+        let sender = Arc::new(Sender::new(desk, account.clone(), api, health));
+        let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
         info!(dingtalk.account = %account, "outbound started");
         let mut beats = pin!(shelf.report(timings.progress));
         let mut running = FuturesUnordered::new();
         loop {
-            metrics.requests_held(&account, floor.lanes.len());
+            metrics.requests_held(&account, floor.len());
             tokio::select! {
-                incoming = feed.next(), if floor.lanes.len() < MAX_HELD => {
+                incoming = feed.next(), if floor.len() < MAX_HELD => {
                     running.extend(floor.admit(incoming));
                 }
                 Some(sequence) = running.next() => running.extend(floor.finish(sequence)),
@@ -132,7 +131,6 @@ impl Outbound {
             () = tokio::time::sleep(timings.drain) => Drain::CutShort,
         };
         metrics.requests_held(&account, 0);
-        release(feed);
         match drained {
             Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
             Drain::CutShort => warn!(
@@ -142,63 +140,6 @@ impl Outbound {
             ),
         }
         drained
-    }
-}
-
-/// Lets the consumer go last: while it is open no other bridge overtakes what is being sent.
-fn release(feed: Feed) {
-    drop(feed);
-}
-
-/// One request being worked on; it says its sequence when it ends.
-type Running = BoxFuture<'static, u64>;
-
-/// The requests of one account between consumer and journeys.
-#[derive(Debug)]
-struct Floor {
-    sender: Arc<Sender>,
-    shelf: Arc<Shelf>,
-    lanes: Lanes,
-    subjects: Subjects,
-    stop: CancellationToken,
-}
-
-impl Floor {
-    /// Puts a delivery into its lanes; returns it as a journey when it may start.
-    fn admit(&mut self, incoming: Incoming) -> Option<Running> {
-        let held = self.shelf.put(incoming)?;
-        let subject = &held.published.subject;
-        let address = self.subjects.parse_outbound(subject).ok();
-        let keys = LaneKey::of(subject, address.as_ref());
-        let sequence = held.published.publication.seq;
-        self.lanes.admit(sequence, keys).then(|| self.journey(held))
-    }
-
-    /// Takes a request that ended out of its lanes; returns the journeys that may start now.
-    fn finish(&mut self, sequence: u64) -> Vec<Running> {
-        self.shelf.remove(sequence);
-        let next = self.lanes.finish(sequence);
-        next.into_iter()
-            .filter_map(|sequence| self.shelf.find(sequence))
-            .map(|held| self.journey(held))
-            .collect()
-    }
-
-    fn journey(&self, held: Arc<Held>) -> Running {
-        let sender = Arc::clone(&self.sender);
-        let stop = self.stop.clone();
-        Box::pin(async move {
-            sender.carry(&held, &stop).await;
-            held.published.publication.seq
-        })
-    }
-
-    /// Waits for what is being worked on; nothing new starts.
-    async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
-        self.shelf.retain(|sequence| self.lanes.is_active(sequence));
-        while let Some(sequence) = running.next().await {
-            self.shelf.remove(sequence);
-        }
     }
 }
 

@@ -12,7 +12,8 @@ use crate::message::{
 };
 use crate::telemetry::{Health, Metrics, PartState};
 
-use super::desk::{Claim, Desk, LetGo, Patience, size};
+use super::claim::Claim;
+use super::desk::{Desk, LetGo, Patience, size};
 use super::held::{acknowledge, published};
 use super::receipt::{Matter, NOBODY, Published};
 use super::resolve::{self, Form, Key, Refusal, header_value};
