@@ -239,6 +239,7 @@ fn judge(record: Option<Record>, publication: Publication, derived: bool) -> Jud
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Owner;
     use super::*;
 
     fn publication(seq: u64) -> Publication {

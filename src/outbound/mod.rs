@@ -47,8 +47,9 @@ pub use served::Served;
 pub use strays::Strays;
 pub use timings::Timings;
 
-/// Most requests of one account that are held at a time. Beyond it the rest stays in the stream.
-const MAX_HELD: usize = 4096;
+/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
+/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
+const MAX_HELD: usize = 8192;
 
 /// What the pipeline of one account is made of.
 #[derive(Debug)]

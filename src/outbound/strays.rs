@@ -68,13 +68,7 @@ impl Strays {
                 at: stray.published_at,
             },
         };
-        let account = self.account(&published.subject);
-        let detail = format!(
-            "no bridge serves account `{}`; correct the subject, or add the account to the configuration",
-            account.as_ref().map_or("", AccountName::as_str)
-        );
-        let account = account.unwrap_or_else(nobody);
-        let refusal = Refusal::new(DeadReason::Unserved, detail);
+        let (account, refusal) = self.judge(&published.subject);
         let key = key_of(&published);
         let matter = Matter {
             account: &account,
@@ -86,21 +80,31 @@ impl Strays {
         let step = || self.desk.broker.remove_request(sequence);
         let patience = Patience::Until(stop);
         self.desk.insist(patience, "unserved request", step).await?;
-        warn!(dingtalk.account = %account, nats.sequence = sequence, "request for an account that no bridge serves");
+        warn!(dingtalk.account = %account, nats.sequence = sequence, "request that no bridge takes was given up");
         Ok(())
     }
 
-    /// The account of a subject, canonical or not.
-    fn account(&self, subject: &str) -> Option<AccountName> {
+    /// Whom a request was meant for, and why nobody takes it.
+    fn judge(&self, subject: &str) -> (AccountName, Refusal) {
         match self.desk.subjects.parse_outbound(subject) {
             Ok(OutboundAddress::Canonical { account, .. } | OutboundAddress::Account(account)) => {
-                Some(account)
+                let detail = format!(
+                    "no bridge serves account `{account}`; correct the subject, or add the account to the configuration"
+                );
+                (account, Refusal::new(DeadReason::Unserved, detail))
             }
-            Ok(OutboundAddress::Bare) => None,
-            Err(_) => {
+            Ok(OutboundAddress::Bare) => {
+                let detail = "no bridge takes requests without an account";
+                (nobody(), Refusal::new(DeadReason::Unserved, detail))
+            }
+            Err(error) => {
                 let root = format!("{}.", self.desk.subjects.branch("outbound"));
-                let token = subject.strip_prefix(&root)?.split('.').next()?;
-                AccountName::parse(token).ok()
+                let account = subject
+                    .strip_prefix(&root)
+                    .and_then(|rest| rest.split('.').next())
+                    .and_then(|token| AccountName::parse(token).ok());
+                let refusal = Refusal::new(DeadReason::Target, error.to_string());
+                (account.unwrap_or_else(nobody), refusal)
             }
         }
     }
