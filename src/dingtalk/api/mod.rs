@@ -1,116 +1,49 @@
 //! DingTalk's Open API: token, sends, errors, pacing. One call at a time; who retries is decided
 //! by the caller from [`ApiError::class`].
 
-use std::time::Duration;
+mod answer;
+mod codes;
+mod errors;
+mod failure;
+mod http;
+mod pace;
+mod render;
+mod send;
+mod shipment;
+mod split;
+mod token;
+mod webhook;
 
-use thiserror::Error;
+use reqwest::{RequestBuilder, Url};
 
+pub use failure::{ApiError, ErrorClass};
+pub use http::{Http, HttpError};
+pub use render::{render_robot, render_webhook};
+pub use shipment::{Accepted, Recipient, Shipment, ShipmentBody};
+
+use self::errors::{Call, Lesson, Refusal};
+use self::pace::Lane;
+use self::send::{Receiver, Robot};
+use self::token::Tokens;
 use super::payload::SessionWebhook;
 use crate::config;
-use crate::message::{AccountName, Content, Mentions};
-use crate::telemetry::Metrics;
-
-/// The HTTP client that all accounts share: proxy, CA, deadlines.
-#[derive(Debug, Clone)]
-pub struct Http {}
-
-impl Http {
-    /// Builds the client from the configuration.
-    ///
-    /// # Errors
-    /// When the CA file cannot be read or the proxy is no URL; the text names the key.
-    pub fn new(config: &config::Dingtalk) -> Result<Self, HttpError> {
-        let _ = config;
-        unimplemented!()
-    }
-}
-
-/// Why no HTTP client can be built.
-#[derive(Debug, Error)]
-#[error("{key}: {detail}")]
-pub struct HttpError {
-    /// Configuration key concerned.
-    pub key: &'static str,
-    /// What is wrong with it.
-    pub detail: String,
-}
+use crate::message::{AccountName, Secret, Timestamp};
+use crate::telemetry::{ApiFamily, ApiOutcome, Metrics};
 
 /// The Open API as one account.
 #[derive(Debug)]
-pub struct Api {}
-
-/// Who gets one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recipient {
-    /// One to 20 people, by staffId.
-    Users(Vec<String>),
-    /// A group, by openConversationId.
-    Group(String),
-    /// Whoever spoke in the session.
-    Webhook(SessionWebhook),
-}
-
-/// One message in the form of one call: what fits, rendered for its path.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shipment {
-    /// Who gets it.
-    pub recipient: Recipient,
-    /// What: `msgKey` and `msgParam` for the robot API, the whole body for a webhook.
-    pub body: ShipmentBody,
-}
-
-/// Rendered content.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ShipmentBody {
-    /// For `oToMessages/batchSend` and `groupMessages/send`; `msg_param` is the JSON text.
-    Robot {
-        /// Template.
-        msg_key: String,
-        /// JSON text of its parameters.
-        msg_param: String,
-    },
-    /// For a session webhook: JSON text of the body.
-    Webhook(String),
-}
-
-/// What DingTalk said when it accepted a call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// Key for recall and read status; webhooks have none.
-    pub process_query_key: Option<String>,
-    /// Users refused for good inside HTTP 200 (`invalidStaffIdList`, `filteredStaffIdList`).
-    pub refused_users: Vec<String>,
-    /// Users refused for now inside HTTP 200 (`flowControlledStaffIdList`).
-    pub throttled_users: Vec<String>,
-}
-
-/// Why a call did not send.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{code}: {message}")]
-pub struct ApiError {
-    /// What the caller can do.
-    pub class: ErrorClass,
-    /// DingTalk's code, or one of the bridge's (`timeout`, `connect`, `http-502`, …).
-    pub code: String,
-    /// DingTalk's words, cut to a sane length, secrets removed.
-    pub message: String,
-    /// What cures it: console page, permission, setting.
-    pub cure: Option<String>,
-}
-
-/// What the caller can do about a failed call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// It was not processed: send again after this long (never shorter; add jitter and growth).
-    RetryAfter(Duration),
-    /// It may have been processed: never send again.
-    Ambiguous,
-    /// It never will be: give the request up.
-    Permanent,
-    /// The session webhook is of no use any more: take the Open API, or give up.
-    WebhookGone,
-    /// Nothing of this account will be, until somebody acts: hold the account and try after this long.
-    Park(Duration),
+pub struct Api {
+    http: Http,
+    account: AccountName,
+    client_secret: Secret,
+    robot: Robot,
+    /// Where webhooks may lead beside DingTalk.
+    oapi: Option<Url>,
+    tokens: Tokens,
+    to_users: Lane,
+    to_groups: Lane,
+    to_webhooks: Lane,
+    metrics: Metrics,
 }
 
 impl Api {
@@ -122,8 +55,30 @@ impl Api {
         account: &config::Account,
         metrics: Metrics,
     ) -> Self {
-        let _ = (http, dingtalk, name, account, metrics);
-        unimplemented!()
+        let rate = f64::from(account.rate.get());
+        let tokens = Tokens::new(
+            http.clone(),
+            dingtalk,
+            name.clone(),
+            account,
+            metrics.clone(),
+        );
+        metrics.pace(&name, rate);
+        Self {
+            http,
+            account: name,
+            client_secret: account.client_secret.clone(),
+            robot: Robot {
+                api_url: dingtalk.api_url.clone(),
+                code: account.robot_code.clone(),
+            },
+            oapi: Url::parse(&dingtalk.oapi_url).ok(),
+            tokens,
+            to_users: Lane::new(rate),
+            to_groups: Lane::new(rate),
+            to_webhooks: Lane::new(rate),
+            metrics,
+        }
     }
 
     /// Makes everything ready for a call without making it: a valid token, a free slot in the
@@ -132,8 +87,24 @@ impl Api {
     /// # Errors
     /// Never [`ErrorClass::Ambiguous`]: nothing that sends has left.
     pub async fn prepare(&self, recipient: &Recipient) -> Result<(), ApiError> {
-        let _ = recipient;
-        unimplemented!()
+        let lane = self.lane(recipient);
+        match recipient {
+            Recipient::Webhook(webhook) => {
+                self.usable(webhook)?;
+                lane.slot().await;
+                self.http.address().slot().await;
+                // The wait may have been long.
+                self.usable(webhook)?;
+            }
+            Recipient::Users(_) | Recipient::Group(_) => {
+                self.tokens.valid().await?;
+                lane.slot().await;
+                self.http.address().slot().await;
+                self.tokens.valid().await?;
+            }
+        }
+        self.report_pace();
+        Ok(())
     }
 
     /// Makes the call once; on an invalid-token answer (not processed) refreshes the token and
@@ -142,20 +113,141 @@ impl Api {
     /// # Errors
     /// By [`ErrorClass`].
     pub async fn send(&self, shipment: &Shipment) -> Result<Accepted, ApiError> {
-        let _ = shipment;
-        unimplemented!()
+        let (receiver, (msg_key, msg_param)) = match (&shipment.recipient, &shipment.body) {
+            (Recipient::Webhook(webhook), ShipmentBody::Webhook(body)) => {
+                return self.post(webhook, body).await;
+            }
+            (Recipient::Users(users), ShipmentBody::Robot { msg_key, msg_param }) => {
+                (Receiver::Users(users), (msg_key, msg_param))
+            }
+            (Recipient::Group(id), ShipmentBody::Robot { msg_key, msg_param }) => {
+                (Receiver::Group(id), (msg_key, msg_param))
+            }
+            (Recipient::Webhook(_), ShipmentBody::Robot { .. })
+            | (Recipient::Users(_) | Recipient::Group(_), ShipmentBody::Webhook(_)) => {
+                return Err(errors::mismatch());
+            }
+        };
+        let request = || self.robot.request(&self.http, receiver, msg_key, msg_param);
+        let token = self.tokens.valid().await?;
+        let first = self.attempt(shipment, request(), &token).await;
+        let refusal = match first {
+            Ok(accepted) => return Ok(accepted),
+            Err(refusal) if refusal.lesson == Lesson::Token => refusal,
+            Err(refusal) => return Err(self.cleaned(refusal, &[token.expose()])),
+        };
+        tracing::info!(
+            dingtalk.account = %self.account,
+            error = %refusal.error.code,
+            "access token refused, a new one is fetched"
+        );
+        let fresh = self.tokens.after(&token).await?;
+        let second = self.attempt(shipment, request(), &fresh).await;
+        second.map_err(|refusal| self.cleaned(refusal, &[token.expose(), fresh.expose()]))
+    }
+
+    /// One call to the robot API.
+    async fn attempt(
+        &self,
+        shipment: &Shipment,
+        request: RequestBuilder,
+        token: &Secret,
+    ) -> Result<Accepted, Refusal> {
+        let request = send::authorised(request, token);
+        let judged = match self.http.call(request).await {
+            Ok(answer) => {
+                let judged = errors::judge(Call::Robot, &answer, Timestamp::now());
+                judged.map(|members| send::accepted(&members))
+            }
+            Err(lost) => Err(errors::lost(Call::Robot, &lost)),
+        };
+        self.settle(&shipment.recipient, judged)
+    }
+
+    /// One post to a session webhook.
+    async fn post(&self, webhook: &SessionWebhook, body: &str) -> Result<Accepted, ApiError> {
+        let url = self.usable(webhook)?;
+        let session = url
+            .query_pairs()
+            .find(|(name, _)| name == "session")
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default();
+        let judged = match self.http.call(webhook::post(&self.http, url, body)).await {
+            Ok(answer) => {
+                errors::judge(Call::Webhook, &answer, Timestamp::now()).map(|_| Accepted::default())
+            }
+            Err(lost) => Err(errors::lost(Call::Webhook, &lost)),
+        };
+        let recipient = Recipient::Webhook(webhook.clone());
+        self.settle(&recipient, judged)
+            .map_err(|refusal| self.cleaned(refusal, &[webhook.url.expose(), &session]))
+    }
+
+    /// Counts a call and lets the pace learn from it.
+    fn settle(
+        &self,
+        recipient: &Recipient,
+        judged: Result<Accepted, Refusal>,
+    ) -> Result<Accepted, Refusal> {
+        let (family, lane) = (family(recipient), self.lane(recipient));
+        let outcome = judged
+            .as_ref()
+            .map_or_else(Refusal::outcome, |_| ApiOutcome::Accepted);
+        self.metrics.api_call(&self.account, family, outcome);
+        if judged
+            .as_ref()
+            .map_or_else(|refusal| refusal.error.class.billed(), |_| true)
+        {
+            self.metrics.billed(&self.account);
+        }
+        judged.map_err(|mut refusal| {
+            let lane = match refusal.lesson {
+                Lesson::Banned(_) => self.http.address(),
+                _ => lane,
+            };
+            if let Some(wait) = lane.learn(refusal.lesson) {
+                refusal.error.class = ErrorClass::RetryAfter(wait);
+                self.report_pace();
+            }
+            refusal
+        })
+    }
+
+    fn cleaned(&self, refusal: Refusal, secrets: &[&str]) -> ApiError {
+        let own = [self.client_secret.expose()];
+        let secrets: Vec<&str> = secrets.iter().chain(&own).copied().collect();
+        refusal.error.scrubbed(&secrets)
+    }
+
+    fn usable(&self, webhook: &SessionWebhook) -> Result<Url, ApiError> {
+        webhook::usable(webhook, self.oapi.as_ref(), Timestamp::now())
+    }
+
+    fn lane(&self, recipient: &Recipient) -> &Lane {
+        match recipient {
+            Recipient::Users(_) => &self.to_users,
+            Recipient::Group(_) => &self.to_groups,
+            Recipient::Webhook(_) => &self.to_webhooks,
+        }
+    }
+
+    fn report_pace(&self) {
+        let lanes = [&self.to_users, &self.to_groups, &self.to_webhooks];
+        let slowest = lanes
+            .iter()
+            .map(|lane| lane.rate())
+            .fold(f64::MAX, f64::min);
+        self.metrics.pace(&self.account, slowest);
     }
 }
 
-/// Renders a content for the robot API: one message, or several for a markdown that is too long.
-pub fn render_robot(content: &Content) -> Vec<ShipmentBody> {
-    let _ = content;
-    unimplemented!()
+fn family(recipient: &Recipient) -> ApiFamily {
+    match recipient {
+        Recipient::Users(_) => ApiFamily::SendUser,
+        Recipient::Group(_) => ApiFamily::SendGroup,
+        Recipient::Webhook(_) => ApiFamily::Webhook,
+    }
 }
 
-/// Renders a content for a session webhook, with the @ texts and the at list made to agree;
-/// `None` for contents that a webhook does not carry (raw msgKeys).
-pub fn render_webhook(content: &Content, mention: &Mentions) -> Option<Vec<ShipmentBody>> {
-    let _ = (content, mention);
-    unimplemented!()
-}
+#[cfg(test)]
+mod tests;

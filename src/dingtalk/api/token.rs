@@ -1,0 +1,199 @@
+//! The v1.0 access token of one account: fetched once for all who wait, renewed early, renewed by
+//! force when DingTalk refuses it (oapi.md, sections 1.1 and 1.4).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::errors::{self, Call, Lesson, Refusal};
+use super::failure::ApiError;
+use super::http::Http;
+use crate::config;
+use crate::message::{AccountName, Secret, Timestamp};
+use crate::telemetry::{ApiFamily, ApiOutcome, Metrics};
+
+/// How long before its end a token is renewed.
+const EARLY: Duration = Duration::from_secs(300);
+/// Life of a token when DingTalk does not say (oapi.md, section 1.1).
+const LIFE: Duration = Duration::from_secs(7200);
+/// Pause after a renewal that failed while the old token still works.
+const AGAIN: Duration = Duration::from_secs(20);
+
+/// The access token of one account.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    http: Http,
+    url: String,
+    account: AccountName,
+    client_id: String,
+    client_secret: Secret,
+    metrics: Metrics,
+    /// One fetch at a time.
+    turn: Semaphore,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    token: Option<Token>,
+    /// Fetches that ended, and how the last one failed: those who waited for it share its end.
+    fetches: u64,
+    failure: Option<ApiError>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    value: Secret,
+    renew_at: Instant,
+    ends_at: Instant,
+}
+
+impl Tokens {
+    pub(super) fn new(
+        http: Http,
+        dingtalk: &config::Dingtalk,
+        name: AccountName,
+        account: &config::Account,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            http,
+            url: format!("{}/v1.0/oauth2/accessToken", dingtalk.api_url),
+            account: name,
+            client_id: account.client_id.clone(),
+            client_secret: account.client_secret.clone(),
+            metrics,
+            turn: Semaphore::new(1),
+            state: Mutex::default(),
+        }
+    }
+
+    /// A token that is valid as far as the bridge knows.
+    ///
+    /// # Errors
+    /// Never [`super::ErrorClass::Ambiguous`]: nothing that sends has left.
+    pub(super) async fn valid(&self) -> Result<Secret, ApiError> {
+        self.obtain(|token| Instant::now() < token.renew_at).await
+    }
+
+    /// A token other than `refused`, fetched unless somebody else has done so.
+    ///
+    /// # Errors
+    /// As for [`Tokens::valid`].
+    pub(super) async fn after(&self, refused: &Secret) -> Result<Secret, ApiError> {
+        {
+            let mut state = self.state();
+            // DingTalk may give the same token again; it is asked all the same, once for all.
+            if state
+                .token
+                .as_ref()
+                .is_some_and(|token| token.value == *refused)
+            {
+                state.token = None;
+            }
+        }
+        self.valid().await
+    }
+
+    async fn obtain(&self, fresh: impl Fn(&Token) -> bool) -> Result<Secret, ApiError> {
+        let fetches = {
+            let state = self.state();
+            if let Some(token) = state.token.as_ref().filter(|token| fresh(token)) {
+                return Ok(token.value.clone());
+            }
+            state.fetches
+        };
+        // The semaphore is never closed; were it, every caller would fetch for itself.
+        let _turn = self.turn.acquire().await;
+        {
+            let state = self.state();
+            if let Some(token) = state.token.as_ref().filter(|token| fresh(token)) {
+                return Ok(token.value.clone());
+            }
+            if let Some(failure) = state.failure.clone().filter(|_| state.fetches != fetches) {
+                return Err(failure);
+            }
+        }
+        let fetched = self.fetch().await;
+        let mut state = self.state();
+        state.fetches += 1;
+        state.failure = None;
+        match fetched {
+            Ok(token) => {
+                let value = token.value.clone();
+                state.token = Some(token);
+                Ok(value)
+            }
+            Err(error) => match state.token.as_mut() {
+                Some(old) if Instant::now() < old.ends_at => {
+                    tracing::warn!(
+                        dingtalk.account = %self.account,
+                        error = %error,
+                        "token renewal failed, the old token is used on"
+                    );
+                    old.renew_at = Instant::now() + AGAIN;
+                    Ok(old.value.clone())
+                }
+                _ => {
+                    state.failure = Some(error.clone());
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    async fn fetch(&self) -> Result<Token, ApiError> {
+        self.http.address().slot().await;
+        let secret = self.client_secret.expose();
+        let body = json!({ "appKey": self.client_id, "appSecret": secret });
+        let request = self.http.client().post(&self.url).json(&body);
+        let asked_at = Instant::now();
+        let fetched = match self.http.call(request).await {
+            Ok(answer) => {
+                let judged = errors::judge(Call::Token, &answer, Timestamp::now());
+                judged.map(|members| {
+                    let value = members.filled("accessToken");
+                    let life = members.integer("expireIn");
+                    let life = life.and_then(|seconds| u64::try_from(seconds).ok());
+                    let life = life.map_or(LIFE, Duration::from_secs).min(LIFE * 12);
+                    (value.map(|value| Secret::new(value.into_owned())), life)
+                })
+            }
+            Err(lost) => Err(errors::lost(Call::Token, &lost)),
+        };
+        let refusal = match fetched {
+            Ok((Some(value), life)) => {
+                self.count(ApiOutcome::Accepted);
+                return Ok(Token {
+                    value,
+                    // A short life is halved rather than eaten up by the margin.
+                    renew_at: asked_at + life.saturating_sub(EARLY).max(life / 2),
+                    ends_at: asked_at + life,
+                });
+            }
+            Ok((None, _)) => errors::without_token(),
+            Err(refusal) => refusal,
+        };
+        self.learn(&refusal);
+        Err(refusal.error.scrubbed(&[secret]))
+    }
+
+    fn learn(&self, refusal: &Refusal) {
+        if let Lesson::Banned(_) = refusal.lesson {
+            self.http.address().learn(refusal.lesson);
+        }
+        self.count(refusal.outcome());
+    }
+
+    fn count(&self, outcome: ApiOutcome) {
+        self.metrics
+            .api_call(&self.account, ApiFamily::Token, outcome);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
