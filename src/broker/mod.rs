@@ -1,68 +1,63 @@
 //! All of NATS: connection, streams, publish, consume, objects, key-value, managed server. It
 //! knows no DingTalk.
 
+mod connection;
+mod error;
+mod feed;
+mod fitness;
+mod hub;
+mod incoming;
+mod keyvalue;
+mod managed;
+mod objects;
+mod outgoing;
+mod publisher;
+mod recent;
+mod strays;
+mod streams;
+
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use thiserror::Error;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use error::BrokerError;
+pub use feed::Feed;
+pub use incoming::Incoming;
+pub use keyvalue::{Bucket, Entry, KeyValue};
+pub use managed::{ManagedError, ManagedServer};
+pub use outgoing::{Headers, Outgoing, Stored};
+pub use publisher::{Publisher, Settled};
+pub use strays::Stray;
 
 use crate::config;
 use crate::message::{AccountName, Timestamp};
 use crate::telemetry::{Health, Metrics};
+use hub::Hub;
 
-/// Name and value of each header, in order.
-pub type Headers = Vec<(String, String)>;
-
-/// A message to be stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Subject.
-    pub subject: String,
-    /// Headers; `Nats-Msg-Id` always among them.
-    pub headers: Headers,
-    /// Body.
-    pub payload: Bytes,
-}
-
-/// What a PubAck says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// Sequence in the stream.
-    pub sequence: u64,
-    /// It was there already.
-    pub duplicate: bool,
-}
-
-/// Why the broker did not do what was asked.
-#[derive(Debug, Error)]
-pub enum BrokerError {
-    /// No connection, or no answer in time: try again.
-    #[error("the broker does not answer: {0}")]
-    Away(String),
-    /// JetStream refused a message (full stream, wrong sequence, too large): the text is its own.
-    #[error("jetstream refused: {description} (err_code {code})")]
-    Refused {
-        /// JetStream's err_code.
-        code: u64,
-        /// JetStream's words.
-        description: String,
-    },
-    /// A compare-and-set found another value.
-    #[error("changed meanwhile")]
-    Conflict,
-    /// A stream, bucket or setting that would break a promise; the text names it and the cure.
-    #[error("{0}")]
-    Unfit(String),
-}
+/// How often the state of the connection is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often waiting for the broker is logged.
+const WAIT_LOG_INTERVAL: Duration = Duration::from_secs(15);
+/// How long closing waits for what is buffered.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Header that lets a message in only where its subject holds none.
+const EXPECTED_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// The connection to the broker and everything that the bridge keeps there; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Broker {}
+pub struct Broker {
+    hub: Arc<Hub>,
+}
 
 impl Broker {
-    /// Connects (publishing and consuming on connections of their own) and keeps connecting for
-    /// ever; logs every 15 s what it waits for and reports part `broker` to `health`. Returns at
-    /// once, connected or not, unless the configuration itself is wrong.
+    /// Connects (each publisher on a connection of its own, consuming and requests on one each) and
+    /// keeps connecting for ever; reports part `broker` to `health`. Returns at once, connected or
+    /// not, unless the configuration itself is wrong. [`Broker::watch`] goes with it.
     ///
     /// # Errors
     /// [`BrokerError::Unfit`] for credentials or certificates that cannot be read.
@@ -72,41 +67,61 @@ impl Broker {
         metrics: Metrics,
         health: Health,
     ) -> Result<Self, BrokerError> {
-        let _ = (nats, url, metrics, health);
-        unimplemented!()
+        let hub = Arc::new(Hub::connect(nats, url, metrics, health).await?);
+        Ok(Self { hub })
+    }
+
+    /// Keeps the health board true and logs every 15 s what is waited for, until `stop`. The bridge
+    /// spawns it once.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut tick = interval(WATCH_INTERVAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said_at = Instant::now();
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            match self.hub.report() {
+                None => said_at = Instant::now(),
+                Some(reason) if said_at.elapsed() >= WAIT_LOG_INTERVAL => {
+                    said_at = Instant::now();
+                    warn!(reason, nats.servers = %self.hub.route.names(), "waiting for the broker");
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// Creates what is missing and verifies what is there (streams, buckets). Waits for the broker.
     ///
     /// # Errors
-    /// [`BrokerError::Unfit`] where an operator's change would break a promise.
+    /// [`BrokerError::Unfit`] where an operator's change would break a promise, where the server is
+    /// too old, or where it cannot hold what the configuration asks for.
     pub async fn prepare(&self) -> Result<(), BrokerError> {
-        unimplemented!()
+        streams::prepare(&self.hub).await
     }
 
-    /// Whether the publishing connection is up now.
+    /// Whether the broker is connected now.
     pub fn connected(&self) -> bool {
-        unimplemented!()
+        self.hub.connected()
     }
 
-    /// Largest message, headers included, that the server takes, in bytes.
+    /// Largest message, headers included, that the server takes, in bytes; the server's default
+    /// of 1 MiB before the first connection.
     pub fn max_payload(&self) -> usize {
-        unimplemented!()
+        self.hub.client().max_payload()
     }
 
     /// A windowed publisher with at most `window` messages without PubAck.
     pub fn publisher(&self, window: usize) -> Publisher {
-        let _ = window;
-        unimplemented!()
+        Publisher::new(Arc::clone(&self.hub), window)
     }
 
-    /// Stores one message and waits for its PubAck; for receipts, dead letters, status.
+    /// Stores one message and waits for its PubAck, 5 s at most; for receipts, dead letters,
+    /// status. After [`BrokerError::Away`] it may be stored all the same: try again under the same
+    /// `Nats-Msg-Id`.
     ///
     /// # Errors
     /// [`BrokerError::Away`] or [`BrokerError::Refused`].
     pub async fn store(&self, message: &Outgoing) -> Result<Stored, BrokerError> {
-        let _ = message;
-        unimplemented!()
+        self.hub.store(message, &[]).await
     }
 
     /// Stores one message unless its subject holds one already; `None` when it does.
@@ -114,8 +129,11 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Away`] or [`BrokerError::Refused`].
     pub async fn store_once(&self, message: &Outgoing) -> Result<Option<Stored>, BrokerError> {
-        let _ = message;
-        unimplemented!()
+        let empty = [(EXPECTED_SUBJECT_SEQUENCE, "0".to_owned())];
+        match self.hub.store(message, &empty).await {
+            Err(error) if error.is_wrong_sequence() => Ok(None),
+            stored => stored.map(Some),
+        }
     }
 
     /// The `Nats-Msg-Id`s of what the inbound stream stored on `subjects` since `since`.
@@ -127,14 +145,12 @@ impl Broker {
         subjects: &HashSet<String>,
         since: Timestamp,
     ) -> Result<HashSet<String>, BrokerError> {
-        let _ = (subjects, since);
-        unimplemented!()
+        recent::ids_since(&self.hub, subjects, since).await
     }
 
-    /// The first inbound message with deduplication key `id`, if it is still kept: its subject.
+    /// One of the buckets.
     pub fn bucket(&self, bucket: Bucket) -> KeyValue {
-        let _ = bucket;
-        unimplemented!()
+        KeyValue::new(Arc::clone(&self.hub), bucket)
     }
 
     /// Puts a body that is too large for a message into the object store under `key`.
@@ -142,230 +158,66 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Away`] or [`BrokerError::Refused`].
     pub async fn put_object(&self, key: &str, body: Bytes) -> Result<(), BrokerError> {
-        let _ = (key, body);
-        unimplemented!()
+        objects::put(&self.hub, key, body).await
+    }
+
+    /// Reads an object back; `None` when there is none under `key`.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn read_object(&self, key: &str) -> Result<Option<Bytes>, BrokerError> {
+        objects::read(&self.hub, key).await
     }
 
     /// The canonical requests of one account, from its one durable consumer, pinned to one bridge
     /// at a time. Opens lazily and reopens for ever.
     pub fn requests(&self, account: &AccountName) -> Feed {
-        let _ = account;
-        unimplemented!()
+        Feed::account(Arc::clone(&self.hub), account)
     }
 
     /// The requests on the bare subjects, which are to be moved.
     pub fn bare_requests(&self) -> Feed {
-        unimplemented!()
+        Feed::bare(Arc::clone(&self.hub))
     }
 
     /// Deletes the consumer of an account that is served no more, unless another bridge pulls on it.
+    /// The account's own feed must be closed before.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn retire(&self, account: &AccountName) -> Result<(), BrokerError> {
-        let _ = account;
-        unimplemented!()
+        feed::retire(&self.hub, account).await
     }
 
-    /// Canonical requests for accounts that have no consumer, at most `limit`. Remove each with
-    /// [`Broker::remove_request`] when its dead letter is stored.
+    /// Requests that no consumer would ever take, at most `limit`: accounts that nobody serves, and
+    /// subjects of no form. Remove each with [`Broker::remove_request`] when its dead letter is
+    /// stored.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn unserved(&self, limit: usize) -> Result<Vec<Stray>, BrokerError> {
-        let _ = limit;
-        unimplemented!()
+        strays::unserved(&self.hub, limit).await
     }
 
-    /// Removes one message of the outbound stream.
+    /// Removes one message of the outbound stream; one that is gone already is no error.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn remove_request(&self, sequence: u64) -> Result<(), BrokerError> {
-        let _ = sequence;
-        unimplemented!()
+        strays::remove(&self.hub, sequence).await
     }
 
-    /// Sends what is buffered and closes the connections.
+    /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped
+    /// before.
     pub async fn close(&self) {
-        unimplemented!()
-    }
-}
-
-/// A request that nobody would ever take.
-#[derive(Debug, Clone)]
-pub struct Stray {
-    /// Subject.
-    pub subject: String,
-    /// Headers.
-    pub headers: Headers,
-    /// Body.
-    pub payload: Bytes,
-    /// Sequence in the stream.
-    pub sequence: u64,
-    /// When it was published.
-    pub published_at: Timestamp,
-}
-
-/// Publishes in order with a bounded number of messages in flight, and sends again under the same
-/// id whatever a broken connection may have lost. Owned by one task.
-#[derive(Debug)]
-pub struct Publisher {}
-
-/// How one publish ended.
-#[derive(Debug)]
-pub struct Settled {
-    /// The caller's own number.
-    pub token: u64,
-    /// PubAck, or JetStream's refusal.
-    pub result: Result<Stored, BrokerError>,
-}
-
-impl Publisher {
-    /// Whether another message may be published.
-    pub fn has_room(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Messages in flight.
-    pub fn in_flight(&self) -> usize {
-        unimplemented!()
-    }
-
-    /// Sends `message` and keeps it until it settles; while the broker is away it is kept and sent
-    /// on reconnection, in order. Never waits for an acknowledgement. Cancel-safe.
-    pub async fn publish(&mut self, token: u64, message: Outgoing) {
-        let _ = (token, message);
-        unimplemented!()
-    }
-
-    /// The next message that settled; pending while none does. Notices reconnections and sends
-    /// everything in flight again, in order. Cancel-safe.
-    pub async fn settled(&mut self) -> Settled {
-        unimplemented!()
-    }
-
-    /// Forgets a message that the caller put elsewhere; it may still turn out to be stored.
-    pub fn forget(&mut self, token: u64) -> Option<Outgoing> {
-        let _ = token;
-        unimplemented!()
-    }
-}
-
-/// What is kept beside the streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Bucket {
-    /// Session webhooks by inbound id and by chat; entries live until the webhook expires.
-    Webhooks,
-    /// The ledger of sends by account and request id; entries live 7 d.
-    Ledger,
-}
-
-/// A key-value bucket. Keys are any text; they are base64url on the wire.
-#[derive(Debug, Clone)]
-pub struct KeyValue {}
-
-/// A value and its revision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Value.
-    pub value: Bytes,
-    /// Revision, for compare-and-set.
-    pub revision: u64,
-}
-
-impl KeyValue {
-    /// The value of `key`.
-    ///
-    /// # Errors
-    /// [`BrokerError::Away`].
-    pub async fn read(&self, key: &str) -> Result<Option<Entry>, BrokerError> {
-        let _ = key;
-        unimplemented!()
-    }
-
-    /// Creates `key`; its revision.
-    ///
-    /// # Errors
-    /// [`BrokerError::Conflict`] when it exists, [`BrokerError::Away`].
-    pub async fn create(&self, key: &str, value: Bytes) -> Result<u64, BrokerError> {
-        let _ = (key, value);
-        unimplemented!()
-    }
-
-    /// Replaces the value when the revision is still `revision`; the new revision.
-    ///
-    /// # Errors
-    /// [`BrokerError::Conflict`] when it changed, [`BrokerError::Away`].
-    pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, BrokerError> {
-        let _ = (key, value, revision);
-        unimplemented!()
-    }
-
-    /// Puts a value that vanishes at `until` (whole seconds, rounded up), whatever was there.
-    ///
-    /// # Errors
-    /// [`BrokerError::Away`].
-    pub async fn put_until(
-        &self,
-        key: &str,
-        value: Bytes,
-        until: Timestamp,
-    ) -> Result<(), BrokerError> {
-        let _ = (key, value, until);
-        unimplemented!()
-    }
-}
-
-/// Messages of one durable consumer, in stream order.
-#[derive(Debug)]
-pub struct Feed {}
-
-impl Feed {
-    /// The next request; pending while there is none or while another bridge is pinned. After a
-    /// takeover the redelivered ones come first, sorted by sequence. Cancel-safe.
-    pub async fn next(&mut self) -> Incoming {
-        unimplemented!()
-    }
-}
-
-/// One request as the broker delivered it.
-#[derive(Debug)]
-pub struct Incoming {
-    /// Subject.
-    pub subject: String,
-    /// Headers.
-    pub headers: Headers,
-    /// Body.
-    pub payload: Bytes,
-    /// Sequence in the stream.
-    pub sequence: u64,
-    /// How often it was delivered, this time included.
-    pub delivered: u64,
-    /// When it was published.
-    pub published_at: Timestamp,
-}
-
-impl Incoming {
-    /// Says that it is still being worked on.
-    pub async fn progress(&self) {
-        unimplemented!()
-    }
-
-    /// Acknowledges it and waits until the broker has that.
-    ///
-    /// # Errors
-    /// [`BrokerError::Away`]; it is then delivered again.
-    pub async fn done(&self) -> Result<(), BrokerError> {
-        unimplemented!()
-    }
-
-    /// Terminates it with a reason, after its dead letter was stored.
-    ///
-    /// # Errors
-    /// [`BrokerError::Away`]; it is then delivered again.
-    pub async fn reject(&self, reason: &str) -> Result<(), BrokerError> {
-        let _ = reason;
-        unimplemented!()
+        for context in [&self.hub.consuming, &self.hub.jetstream] {
+            let client = context.client();
+            let leave = async {
+                // A broker that is away has nothing to flush to, and the process ends anyway.
+                let _ = client.flush().await;
+                let _ = client.drain().await;
+            };
+            let _ = timeout(CLOSE_TIMEOUT, leave).await;
+        }
     }
 }

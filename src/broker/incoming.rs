@@ -1,0 +1,181 @@
+//! One request as the broker delivered it, and the answers to that delivery. It knows no feed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::client::Request;
+use async_nats::{HeaderMap, jetstream};
+use bytes::Bytes;
+
+use super::error::BrokerError;
+use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::outgoing::{Headers, read_headers};
+use crate::message::Timestamp;
+
+/// Header with the pin under which a message was delivered; no header of its publisher.
+const PIN_ID: &str = "Nats-Pin-Id";
+/// Longest reason that goes into the advisory, in bytes.
+const MAX_REASON: usize = 256;
+
+/// Sequences that this process holds: a redelivery of one of them is no second request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outstanding(Arc<Mutex<BTreeSet<u64>>>);
+
+impl Outstanding {
+    /// Takes `sequence` unless it is held.
+    pub(super) fn lease(&self, sequence: u64) -> Option<Lease> {
+        let new = self.with(|held| held.insert(sequence));
+        new.then(|| Lease {
+            sequence,
+            outstanding: self.clone(),
+        })
+    }
+
+    /// How many sequences up to and including `last` are held.
+    pub(super) fn up_to(&self, last: u64) -> usize {
+        self.with(|held| held.range(..=last).count())
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<u64>) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The claim of one [`Incoming`] on its sequence.
+#[derive(Debug)]
+pub(super) struct Lease {
+    sequence: u64,
+    outstanding: Outstanding,
+}
+
+impl Lease {
+    fn end(&self) {
+        self.outstanding.with(|held| held.remove(&self.sequence));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One request as the broker delivered it. Dropping it does nothing: it is delivered again once its
+/// time is over (4 s after the delivery or the last [`Incoming::progress`]). While it is alive it is
+/// not given out a second time in this process.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Subject.
+    pub subject: String,
+    /// Headers, by name.
+    pub headers: Headers,
+    /// Body.
+    pub payload: Bytes,
+    /// Sequence in the stream.
+    pub sequence: u64,
+    /// How often it was delivered, this time included.
+    pub delivered: u64,
+    /// When it was published.
+    pub published_at: Timestamp,
+    hub: Arc<Hub>,
+    reply: String,
+    lease: Lease,
+}
+
+impl Incoming {
+    /// Takes a delivery; `None` when this process holds the same message already.
+    pub(super) fn take(
+        hub: &Arc<Hub>,
+        message: &jetstream::Message,
+        outstanding: &Outstanding,
+    ) -> Option<Self> {
+        let details = message.info().ok()?;
+        let lease = outstanding.lease(details.stream_sequence)?;
+        let mut headers = read_headers(message.headers.as_ref());
+        headers.retain(|(name, _)| name != PIN_ID);
+        let millis = details.published.unix_timestamp_nanos() / 1_000_000;
+        Some(Self {
+            subject: message.subject.to_string(),
+            headers,
+            payload: message.payload.clone(),
+            sequence: details.stream_sequence,
+            delivered: u64::try_from(details.delivered).unwrap_or(1),
+            published_at: Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
+            hub: Arc::clone(hub),
+            reply: message.reply.as_ref()?.to_string(),
+            lease,
+        })
+    }
+
+    /// Says that it is still being worked on, which gives it another 4 s.
+    pub async fn progress(&self) {
+        if self.hub.consuming_connected() {
+            let client = self.hub.consuming.client();
+            // Lost progress is a redelivery, which is not given out while this is alive.
+            let _ = client.publish(self.reply.clone(), "+WPI".into()).await;
+        }
+    }
+
+    /// Acknowledges it and waits until the broker has that.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`]; it is then delivered again.
+    pub async fn done(&self) -> Result<(), BrokerError> {
+        self.answer("+ACK".into()).await
+    }
+
+    /// Terminates it with a reason, after its dead letter was stored.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`]; it is then delivered again.
+    pub async fn reject(&self, reason: &str) -> Result<(), BrokerError> {
+        let reason: String = reason.chars().filter(|c| !c.is_control()).collect();
+        let end = reason.floor_char_boundary(MAX_REASON);
+        let reason = reason.get(..end).unwrap_or_default();
+        self.answer(format!("+TERM {reason}").into()).await
+    }
+
+    pub(super) fn reply(&self) -> String {
+        self.reply.clone()
+    }
+
+    /// Answers with a reply subject of its own, on which the broker confirms.
+    async fn answer(&self, answer: Bytes) -> Result<(), BrokerError> {
+        self.hub.consuming_ready().await?;
+        let request = Request::new()
+            .payload(answer)
+            .timeout(Some(REQUEST_TIMEOUT));
+        let client = self.hub.consuming.client();
+        client.send_request(self.reply.clone(), request).await?;
+        self.lease.end();
+        Ok(())
+    }
+}
+
+/// The pin that a delivery came under.
+pub(super) fn pin_of(headers: Option<&HeaderMap>) -> Option<&str> {
+    headers?.get_last(PIN_ID).map(|value| value.as_str())
+}
+
+/// How long a delivered message may go without an answer: below the priority timeout, so that what
+/// a dead bridge held comes back before anything newer goes to its successor (nats.md, section 6).
+pub(super) const ACK_WAIT: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_is_held_once_until_its_lease_ends() {
+        let outstanding = Outstanding::default();
+        let lease = outstanding.lease(7).unwrap();
+        assert!(outstanding.lease(7).is_none());
+        let other = outstanding.lease(9).unwrap();
+        assert_eq!((outstanding.up_to(8), outstanding.up_to(9)), (1, 2));
+        drop(lease);
+        other.end();
+        assert_eq!(outstanding.up_to(u64::MAX), 0);
+        assert!(outstanding.lease(7).is_some());
+    }
+}

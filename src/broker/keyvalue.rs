@@ -1,0 +1,186 @@
+//! The key-value buckets: webhooks and the ledger of sends. It knows keys, revisions and lives,
+//! and not what the values mean.
+//!
+//! Written on the JetStream subjects of a bucket (`$KV.<bucket>.<key>`, ADR-8), as the client
+//! library has no put with a life of its own.
+
+use std::sync::Arc;
+
+use async_nats::StatusCode;
+use async_nats::client::Request;
+use async_nats::header::HeaderMap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+
+use super::EXPECTED_SUBJECT_SEQUENCE;
+use super::error::BrokerError;
+use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::outgoing::Outgoing;
+use crate::message::Timestamp;
+
+/// Header with the life of a message, in seconds.
+const TTL: &str = "Nats-TTL";
+/// Header of a marker that a client left in place of a value.
+const OPERATION: &str = "KV-Operation";
+/// Header of a marker that the server left in place of a value.
+const MARKER_REASON: &str = "Nats-Marker-Reason";
+/// Header with the revision of what was read.
+const SEQUENCE: &str = "Nats-Sequence";
+
+/// What is kept beside the streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// Session webhooks by inbound id and by chat; entries live until the webhook expires.
+    Webhooks,
+    /// The ledger of sends by account and request id; entries live 7 d.
+    Ledger,
+}
+
+impl Bucket {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Webhooks => "WEBHOOKS",
+            Self::Ledger => "LEDGER",
+        }
+    }
+}
+
+/// A key-value bucket. Keys are any text; they are base64url on the wire.
+#[derive(Debug, Clone)]
+pub struct KeyValue {
+    hub: Arc<Hub>,
+    bucket: String,
+}
+
+/// A value and its revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Value.
+    pub value: Bytes,
+    /// Revision, for compare-and-set.
+    pub revision: u64,
+}
+
+/// What stands under a key.
+enum Found {
+    Nothing,
+    /// Something was there; a new value must name the revision of the marker.
+    Marker(u64),
+    Value(Entry),
+}
+
+impl KeyValue {
+    pub(super) fn new(hub: Arc<Hub>, bucket: Bucket) -> Self {
+        let bucket = hub.names.of(bucket.name());
+        Self { hub, bucket }
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn read(&self, key: &str) -> Result<Option<Entry>, BrokerError> {
+        Ok(match self.find(key).await? {
+            Found::Value(entry) => Some(entry),
+            Found::Nothing | Found::Marker(_) => None,
+        })
+    }
+
+    /// Creates `key`; its revision. After [`BrokerError::Away`] it may have been created all the
+    /// same.
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`] when it exists, [`BrokerError::Away`].
+    pub async fn create(&self, key: &str, value: Bytes) -> Result<u64, BrokerError> {
+        match self.update(key, value.clone(), 0).await {
+            Err(BrokerError::Conflict) => {}
+            created => return created,
+        }
+        match self.find(key).await? {
+            Found::Value(_) => Err(BrokerError::Conflict),
+            Found::Marker(revision) => self.update(key, value, revision).await,
+            // It expired between the two.
+            Found::Nothing => self.update(key, value, 0).await,
+        }
+    }
+
+    /// Replaces the value when the revision is still `revision`; the new revision. After
+    /// [`BrokerError::Away`] it may have been replaced all the same.
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`] when it changed, [`BrokerError::Away`].
+    pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, BrokerError> {
+        let expected = [(EXPECTED_SUBJECT_SEQUENCE, revision.to_string())];
+        match self.hub.store(&self.put(key, value), &expected).await {
+            Err(error) if error.is_wrong_sequence() => Err(BrokerError::Conflict),
+            Err(error) => Err(error),
+            Ok(stored) => Ok(stored.sequence),
+        }
+    }
+
+    /// Puts a value that vanishes at `until` (whole seconds, rounded up), whatever was there. One
+    /// whose time is over lives one second more.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn put_until(
+        &self,
+        key: &str,
+        value: Bytes,
+        until: Timestamp,
+    ) -> Result<(), BrokerError> {
+        let left = until.since(Timestamp::now());
+        let seconds = left.as_millis().div_ceil(1000).max(1);
+        let life = [(TTL, format!("{seconds}s"))];
+        self.hub.store(&self.put(key, value), &life).await?;
+        Ok(())
+    }
+
+    fn put(&self, key: &str, value: Bytes) -> Outgoing {
+        Outgoing {
+            subject: self.subject(key),
+            headers: Vec::new(),
+            payload: value,
+        }
+    }
+
+    fn subject(&self, key: &str) -> String {
+        let key = URL_SAFE_NO_PAD.encode(key);
+        // An empty key would be an empty token, which is no subject; `=` is in no encoded key.
+        let key = if key.is_empty() { "=" } else { &key };
+        format!("$KV.{}.{key}", self.bucket)
+    }
+
+    async fn find(&self, key: &str) -> Result<Found, BrokerError> {
+        self.hub.ready().await?;
+        let subject = self.subject(key);
+        let api = format!("$JS.API.DIRECT.GET.KV_{}.{subject}", self.bucket);
+        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
+        let reply = self.hub.client().send_request(api, request).await?;
+        match reply.status {
+            Some(StatusCode::NOT_FOUND) => return Ok(Found::Nothing),
+            Some(status) => {
+                return Err(BrokerError::Away(format!("direct get answers {status}")));
+            }
+            None => {}
+        }
+        let header = |name| header(reply.headers.as_ref(), name);
+        let revision = header(SEQUENCE)
+            .and_then(|sequence| sequence.parse().ok())
+            .ok_or_else(|| BrokerError::Away("an entry without revision".to_owned()))?;
+        let marker = header(MARKER_REASON).is_some()
+            || header(OPERATION).is_some_and(|operation| operation != "PUT");
+        if marker {
+            return Ok(Found::Marker(revision));
+        }
+        Ok(Found::Value(Entry {
+            value: reply.payload,
+            revision,
+        }))
+    }
+}
+
+fn header<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {
+    headers?.get(name).map(|value| value.as_str())
+}

@@ -1,0 +1,44 @@
+//! Bodies that are too large for a message. It knows keys and bytes.
+
+use std::io::Cursor;
+
+use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use super::error::BrokerError;
+use super::hub::Hub;
+
+/// Name of the bucket, after the prefix.
+pub(super) const BUCKET: &str = "OBJECTS";
+
+/// Stores `body` under `key`, replacing what was there. The whole body is in memory, so every
+/// chunk is a full one (nats.md, section 3).
+pub(super) async fn put(hub: &Hub, key: &str, body: Bytes) -> Result<(), BrokerError> {
+    let store = store(hub).await?;
+    let mut reader = Cursor::new(body);
+    let put = store.put(key, &mut reader).await;
+    put.map(drop)
+        .map_err(|error| BrokerError::Away(error.to_string()))
+}
+
+/// Reads `key`.
+pub(super) async fn read(hub: &Hub, key: &str) -> Result<Option<Bytes>, BrokerError> {
+    let store = store(hub).await?;
+    let mut object = match store.get(key).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(BrokerError::Away(error.to_string())),
+    };
+    let mut body = Vec::with_capacity(object.info.size);
+    let read = object.read_to_end(&mut body).await;
+    read.map_err(|error| BrokerError::Away(error.to_string()))?;
+    Ok(Some(body.into()))
+}
+
+async fn store(hub: &Hub) -> Result<ObjectStore, BrokerError> {
+    hub.ready().await?;
+    let name = hub.names.of(BUCKET);
+    let store = hub.jetstream.get_object_store(name).await;
+    store.map_err(|error| BrokerError::Away(error.to_string()))
+}

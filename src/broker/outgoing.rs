@@ -1,0 +1,174 @@
+//! A message on its way into a stream, and the PubAck that comes back. It knows the wire form of
+//! both, and nothing of connections.
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::error::{BrokerError, NOT_SENT};
+
+/// Name and value of each header, in order.
+pub type Headers = Vec<(String, String)>;
+
+/// A message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Subject.
+    pub subject: String,
+    /// Headers; `Nats-Msg-Id` always among them.
+    pub headers: Headers,
+    /// Body.
+    pub payload: Bytes,
+}
+
+impl Outgoing {
+    /// The headers as they go out. A line break in one of them would be a forged header, so it is
+    /// refused.
+    pub(super) fn wire_headers(&self) -> Result<HeaderMap, BrokerError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let refused = || BrokerError::Refused {
+                code: NOT_SENT,
+                description: format!("header `{}` cannot be sent", name.escape_debug()),
+            };
+            let value: HeaderValue = value.parse().map_err(|_| refused())?;
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
+            map.append(name, value);
+        }
+        Ok(map)
+    }
+}
+
+/// Headers as they came in, sorted by name: the client keeps no order.
+pub(super) fn read_headers(map: Option<&HeaderMap>) -> Headers {
+    let mut headers: Headers = map
+        .into_iter()
+        .flat_map(HeaderMap::iter)
+        .flat_map(|(name, values)| {
+            let pair = |value: &HeaderValue| (name.to_string(), value.as_str().to_owned());
+            values.iter().map(pair)
+        })
+        .collect();
+    headers.sort_by(|left, right| left.0.cmp(&right.0));
+    headers
+}
+
+/// What a PubAck says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Sequence in the stream.
+    pub sequence: u64,
+    /// It was there already.
+    pub duplicate: bool,
+}
+
+/// The reply to a publish: either half may be there.
+#[derive(Deserialize)]
+struct PubAck<'a> {
+    seq: Option<u64>,
+    #[serde(default)]
+    duplicate: bool,
+    #[serde(borrow)]
+    error: Option<ApiError<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ApiError<'a> {
+    #[serde(default)]
+    code: u64,
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default, borrow)]
+    description: std::borrow::Cow<'a, str>,
+}
+
+/// Reads the answer to a publish.
+pub(super) fn read_puback(reply: &Message) -> Result<Stored, BrokerError> {
+    if reply.status == Some(StatusCode::NO_RESPONDERS) {
+        let text = "jetstream is not ready or no stream takes this subject";
+        return Err(BrokerError::Away(text.to_owned()));
+    }
+    let unreadable = || BrokerError::Away("an answer that is no acknowledgement".to_owned());
+    let ack: PubAck<'_> = serde_json::from_slice(&reply.payload).map_err(|_| unreadable())?;
+    match ack {
+        PubAck {
+            error: Some(error), ..
+        } if error.err_code == 0 && error.code == 429 => {
+            // An overrun ingest queue answers with the class alone.
+            Err(BrokerError::Away(error.description.into_owned()))
+        }
+        PubAck {
+            error: Some(error), ..
+        } => Err(BrokerError::refusal(error.err_code, &error.description)),
+        PubAck {
+            seq: Some(sequence),
+            duplicate,
+            ..
+        } => Ok(Stored {
+            sequence,
+            duplicate,
+        }),
+        PubAck { .. } => Err(unreadable()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: Option<u16>, payload: &str) -> Message {
+        Message {
+            subject: "_INBOX.x.1".into(),
+            reply: None,
+            payload: Bytes::copy_from_slice(payload.as_bytes()),
+            headers: None,
+            status: status.map(|code| StatusCode::from_u16(code).unwrap()),
+            description: None,
+            length: payload.len(),
+        }
+    }
+
+    #[test]
+    fn a_puback_names_the_sequence_and_whether_it_was_there() {
+        let read = |text| read_puback(&reply(None, text)).unwrap();
+        assert_eq!(
+            read(r#"{"stream":"S","domain":"d","seq":7}"#),
+            Stored {
+                sequence: 7,
+                duplicate: false
+            }
+        );
+        assert!(read(r#"{"stream":"S","seq":7,"duplicate":true}"#).duplicate);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_an_absence_and_the_rest_is_a_refusal() {
+        let error = |status, text| read_puback(&reply(status, text)).unwrap_err();
+        assert!(matches!(error(Some(503), ""), BrokerError::Away(_)));
+        assert!(matches!(error(None, "{}"), BrokerError::Away(_)));
+        assert!(matches!(error(None, "oops"), BrokerError::Away(_)));
+        let busy = r#"{"error":{"code":429,"err_code":10167,"description":"too many requests"}}"#;
+        assert!(matches!(error(None, busy), BrokerError::Away(_)));
+        let bare = r#"{"error":{"code":429,"description":"too many requests"}}"#;
+        assert!(matches!(error(None, bare), BrokerError::Away(_)));
+        let full =
+            r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}"#;
+        assert!(error(None, full).is_code(10077));
+    }
+
+    #[test]
+    fn a_line_break_in_a_header_is_refused_before_it_is_sent() {
+        let message = |name: &str, value: &str| Outgoing {
+            subject: "s".into(),
+            headers: vec![(name.into(), value.into())],
+            payload: Bytes::new(),
+        };
+        assert!(message("a", "b\r\nc: d").wire_headers().is_err());
+        assert!(message("a\r\nb", "c").wire_headers().is_err());
+        let headers = message("Nats-Msg-Id", "x").wire_headers().unwrap();
+        assert_eq!(
+            read_headers(Some(&headers)),
+            [("Nats-Msg-Id".to_owned(), "x".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! The broker module against a real nats-server that is killed, restarted and filled up.
+
+mod feeds;
+mod keyvalue;
+mod managed;
+mod nats;
+mod publishing;
+mod streams;

@@ -1,0 +1,3 @@
+//! The whole bridge and its parts against real servers on real sockets.
+
+mod broker;
