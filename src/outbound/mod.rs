@@ -26,11 +26,13 @@ mod webhooks;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::broker::Broker;
 use crate::dingtalk::api::Api;
@@ -50,6 +52,9 @@ pub use timings::Timings;
 /// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
 /// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
 const MAX_HELD: usize = 8192;
+
+/// Longest time that handing the consumer to another bridge may take; it goes there by itself too.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// What the pipeline of one account is made of.
 #[derive(Debug)]
@@ -105,8 +110,6 @@ impl Outbound {
             health,
             timings,
         } = self.parts;
-        // Let go last, at the end of this function: while it is open no other bridge overtakes what
-        // is being sent.
         let mut feed = broker.requests(&account);
         let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
         let shelf = Arc::new(Shelf::default());
@@ -132,6 +135,10 @@ impl Outbound {
             () = tokio::time::sleep(timings.drain) => Drain::CutShort,
         };
         metrics.requests_held(&account, 0);
+        // Last: while the consumer is ours no other bridge overtakes what is being sent.
+        if timeout(HANDOVER, feed.close()).await.is_err() {
+            debug!(dingtalk.account = %account, "consumer not handed over, it goes on by itself");
+        }
         match drained {
             Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
             Drain::CutShort => warn!(

@@ -102,6 +102,7 @@ impl Mover {
             acks.push(async move { acknowledge(&incoming, dead).await });
         }
         while acks.next().await.is_some() {}
+        feed.close().await;
         let stopping = PartState::Down("stopping".to_owned());
         self.health.part(PART, stopping);
     }

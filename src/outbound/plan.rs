@@ -87,14 +87,14 @@ impl Plan {
             Path::Nowhere(why) => return Err(Refusal::new(DeadReason::Target, why)),
         };
         let recipient = self.recipient(via, progress)?;
-        let bodies = self.bodies(via);
-        let parts = bodies.len();
-        if progress.part > 0 && parts != progress.parts {
+        if !self.goes_on(via, progress) {
             return Err(Refusal::new(
                 DeadReason::Refused,
-                "the session webhook ended between two parts, and the Open API cuts the rest differently",
+                "the path changed between two parts, and the new one would cut the rest elsewhere",
             ));
         }
+        let bodies = self.bodies(via);
+        let parts = bodies.len();
         let Some(body) = bodies.get(progress.part).cloned() else {
             return Err(Refusal::new(
                 DeadReason::Malformed,
@@ -116,7 +116,7 @@ impl Plan {
     fn webhook(&mut self) -> Webhook {
         let now = Timestamp::now();
         match &self.session {
-            Some(session) if webhooks::usable(session, now) => {
+            Some(session) if self.wish.wants_webhook() && webhooks::usable(session, now) => {
                 if self.bodies(Via::Webhook).is_empty() {
                     Webhook::Unfit
                 } else {
@@ -150,6 +150,21 @@ impl Plan {
         }
     }
 
+    /// Whether the parts that were sent are cut on `via` as they were on their own path, so that the
+    /// next one neither repeats nor leaves out anything.
+    fn goes_on(&mut self, via: Via, progress: &Progress) -> bool {
+        match progress.via {
+            _ if progress.part == 0 => true,
+            Some(before) if before != via => {
+                let sent = self.bodies(before).to_vec();
+                let bodies = self.bodies(via);
+                let sent = sent.iter().take(progress.part);
+                bodies.len() > progress.part && sent.zip(bodies).all(|(a, b)| same_text(a, b))
+            }
+            _ => self.bodies(via).len() == progress.parts,
+        }
+    }
+
     /// What the content becomes on a path; nothing when the path does not carry it.
     fn bodies(&mut self, via: Via) -> &[ShipmentBody] {
         if self.rendered.as_ref().is_none_or(|(path, _)| *path != via) {
@@ -163,6 +178,30 @@ impl Plan {
         }
         self.rendered.as_ref().map_or(&[], |(_, bodies)| bodies)
     }
+}
+
+/// Whether two renderings say the same, mentions aside.
+fn same_text(a: &ShipmentBody, b: &ShipmentBody) -> bool {
+    let words = |body: &ShipmentBody| {
+        text(body).map(|text| {
+            let words = text
+                .split_whitespace()
+                .filter(|word| !word.starts_with('@'));
+            words.map(str::to_owned).collect::<Vec<_>>()
+        })
+    };
+    words(a).is_some_and(|of_a| words(b) == Some(of_a))
+}
+
+/// What a rendered text or markdown says.
+fn text(body: &ShipmentBody) -> Option<String> {
+    let (json, places) = match body {
+        ShipmentBody::Robot { msg_param, .. } => (msg_param, ["/content", "/text"]),
+        ShipmentBody::Webhook(body) => (body, ["/text/content", "/markdown/text"]),
+    };
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    let found = places.iter().find_map(|place| value.pointer(place))?;
+    found.as_str().map(str::to_owned)
 }
 
 /// The session that a job needs, if it is kept: of the message that it answers, else the newest of
@@ -194,4 +233,91 @@ async fn session(
         session = newest.or(session);
     }
     Ok(Ok(session))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Content, Kind, Mentions, Secret};
+
+    fn plan(content: Content, mention: Mentions) -> Plan {
+        let job = Job {
+            kind: Kind::Group,
+            chat: "cidA==".into(),
+            audience: Audience::Group("cidA==".into()),
+            content,
+            mention,
+            via: None,
+            reply_to: Some("d:m".into()),
+            expires_at: None,
+        };
+        Plan {
+            wish: Wish::of(&job),
+            job,
+            session: Some(SessionEntry {
+                url: Secret::new("https://oapi.dingtalk.com/robot/sendBySession?session=x"),
+                expires_at: Timestamp::now().after(std::time::Duration::from_secs(3600)),
+                account: crate::message::AccountName::parse("sales").unwrap(),
+                kind: Kind::Group,
+                chat: "cidA==".into(),
+            }),
+            rendered: None,
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_ends_between_two_parts_is_followed_where_it_stopped() {
+        let text: String = (0..2000)
+            .map(|n| format!("line {n} of a long text\n\n"))
+            .collect();
+        let mention = Mentions {
+            users: vec!["u1".into()],
+            ..Mentions::default()
+        };
+        let mut plan = plan(Content::Text(text), mention);
+        let first = plan.leg(&Progress::default()).unwrap();
+        assert_eq!(first.via, Via::Webhook);
+        assert!(first.parts > 2);
+        let progress = Progress {
+            part: 1,
+            parts: first.parts,
+            via: Some(Via::Webhook),
+            ..Progress::default()
+        };
+        plan.forget_webhook();
+        let sent = plan.bodies(Via::Webhook).to_vec();
+        let robot = plan.bodies(Via::Openapi).to_vec();
+        let leg = plan.leg(&progress);
+        if same_text(&sent[0], &robot[0]) {
+            assert_eq!(leg.unwrap().shipment.body, robot[1]);
+        } else {
+            assert!(leg.is_err(), "nothing is repeated or left out");
+        }
+    }
+
+    #[test]
+    fn a_content_that_no_webhook_carries_goes_by_the_open_api() {
+        let raw = crate::message::RawMessage {
+            msg_key: "sampleText".into(),
+            msg_param: serde_json::json!({"content": "a"}),
+        };
+        let mut plan = plan(Content::Raw(raw), Mentions::default());
+        let leg = plan.leg(&Progress::default()).unwrap();
+        assert_eq!((leg.via, leg.parts), (Via::Openapi, 1));
+        assert_eq!(leg.shipment.recipient, Recipient::Group("cidA==".into()));
+    }
+
+    #[test]
+    fn users_who_were_refused_get_no_further_part_and_the_rest_comes_first() {
+        let mut plan = plan(Content::Text("a".into()), Mentions::default());
+        plan.job.audience = Audience::Users(vec!["a".into(), "b".into(), "c".into()]);
+        plan.wish = Wish::of(&plan.job);
+        let mut progress = Progress {
+            refused_users: vec!["b".into()],
+            ..Progress::default()
+        };
+        assert_eq!(plan.leg(&progress).unwrap().users(), ["a", "c"]);
+        progress.rest = Some(vec!["c".into()]);
+        assert_eq!(plan.leg(&progress).unwrap().users(), ["c"]);
+    }
 }

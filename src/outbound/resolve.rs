@@ -423,15 +423,15 @@ mod tests {
 
     #[test]
     fn several_users_stand_in_one_subject() {
-        let job = job("user.u1%2Cu2%2Cu1", r#"{"text":"a"}"#).unwrap();
+        let twice = job("user.u1%2Cu2%2Cu1", r#"{"text":"a"}"#).unwrap();
         assert_eq!(
-            job.audience,
+            twice.audience,
             Audience::Users(vec!["u1".into(), "u2".into()])
         );
         let many = vec!["u"; 21].join("%2C");
         assert_eq!(refused(&format!("user.{many}"), "a"), DeadReason::Target);
         let listed = r#"{"text":"a","to":["user:u1","user:u2"]}"#;
-        assert!(super::tests::job("user.u1%2Cu2", listed).is_ok());
+        assert!(job("user.u1%2Cu2", listed).is_ok());
     }
 
     #[test]

@@ -227,6 +227,10 @@ impl<'a> Trip<'a> {
         pass: Pass<'a>,
     ) -> Result<Step, LetGo> {
         let decided = verdict(error.class, stage, via);
+        if stage == Stage::Sending && error.class.billed() {
+            let cost = &mut self.hold.progress.cost;
+            *cost = cost.saturating_add(1);
+        }
         if let (Stage::Sending, Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_)) =
             (stage, decided)
         {
@@ -262,11 +266,7 @@ impl<'a> Trip<'a> {
                 self.reached_dingtalk(&pass);
                 Ok(self.give_up(cause(error)))
             }
-            Verdict::Uncertain => {
-                let cost = &mut self.hold.progress.cost;
-                *cost = cost.saturating_add(1);
-                Ok(Step::End(Outcome::Uncertain, Some(cause(error))))
-            }
+            Verdict::Uncertain => Ok(Step::End(Outcome::Uncertain, Some(cause(error)))),
         }
     }
 
