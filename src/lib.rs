@@ -7,5 +7,6 @@ pub mod inbound;
 pub mod message;
 pub mod ops;
 pub mod sim;
+pub mod outbound;
 pub mod spool;
 pub mod telemetry;

@@ -20,6 +20,8 @@ pub const CLAIM: &str = "Dingtalk-Claim";
 pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 /// Stream sequence that a moved or given-up message came from.
 pub const SOURCE_SEQUENCE: &str = "Dingtalk-Source-Sequence";
+/// When a moved request was published first, in RFC 3339.
+pub const SOURCE_TIME: &str = "Dingtalk-Source-Time";
 /// Why a message was given up, one of the reasons of `DeadReason`.
 pub const DEAD_REASON: &str = "Dingtalk-Dead-Reason";
 /// The same for people.

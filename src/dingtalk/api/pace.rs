@@ -50,8 +50,13 @@ impl Lane {
     pub(super) async fn slot(&self) {
         // The semaphore is never closed; were it, the bucket alone would still hold the pace.
         let _turn = self.turn.acquire().await;
-        while let Err(at) = self.bucket().take(Instant::now()) {
-            sleep_until(at).await;
+        loop {
+            // A statement of its own: the lock must be gone before the wait.
+            let taken = self.bucket().take(Instant::now());
+            match taken {
+                Ok(()) => return,
+                Err(at) => sleep_until(at).await,
+            }
         }
     }
 

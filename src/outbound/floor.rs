@@ -1,0 +1,87 @@
+//! Between the consumer of one account and the journeys of its requests: what may start, and when.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Incoming;
+use crate::message::Subjects;
+
+use super::held::{Held, Shelf};
+use super::journey::Sender;
+use super::lanes::{LaneKey, Lanes};
+
+/// One request being worked on; it says its sequence when it ends.
+pub(super) type Running = BoxFuture<'static, u64>;
+
+/// The requests of one account between consumer and journeys.
+#[derive(Debug)]
+pub(super) struct Floor {
+    sender: Arc<Sender>,
+    shelf: Arc<Shelf>,
+    lanes: Lanes,
+    subjects: Subjects,
+    stop: CancellationToken,
+}
+
+impl Floor {
+    pub(super) fn new(
+        sender: Arc<Sender>,
+        shelf: Arc<Shelf>,
+        subjects: Subjects,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            sender,
+            shelf,
+            lanes: Lanes::default(),
+            subjects,
+            stop,
+        }
+    }
+
+    /// Requests in the lanes.
+    pub(super) fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Puts a delivery into its lanes; returns it as a journey when it may start.
+    pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
+        let held = self.shelf.put(incoming)?;
+        let subject = &held.published.subject;
+        let address = self.subjects.parse_outbound(subject).ok();
+        let keys = LaneKey::of(subject, address.as_ref());
+        let sequence = held.published.publication.seq;
+        self.lanes.admit(sequence, keys).then(|| self.journey(held))
+    }
+
+    /// Takes a request that ended out of its lanes; returns the journeys that may start now.
+    pub(super) fn finish(&mut self, sequence: u64) -> Vec<Running> {
+        self.shelf.remove(sequence);
+        let next = self.lanes.finish(sequence);
+        next.into_iter()
+            .filter_map(|sequence| self.shelf.find(sequence))
+            .map(|held| self.journey(held))
+            .collect()
+    }
+
+    fn journey(&self, held: Arc<Held>) -> Running {
+        let sender = Arc::clone(&self.sender);
+        let stop = self.stop.clone();
+        Box::pin(async move {
+            sender.carry(&held, &stop).await;
+            held.published.publication.seq
+        })
+    }
+
+    /// Waits for what is being worked on; nothing new starts.
+    pub(super) async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
+        self.shelf.retain(|sequence| self.lanes.is_active(sequence));
+        while let Some(sequence) = running.next().await {
+            self.shelf.remove(sequence);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What one account holds: the requests that were delivered and are not acknowledged, and the
+//! progress reports that keep them from being delivered to somebody else.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::debug;
+
+use crate::broker::Incoming;
+use crate::message::DeadReason;
+
+use super::ledger::Publication;
+use super::receipt::Published;
+
+/// A request and its latest delivery: after a broken connection the same one comes again.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The request.
+    pub(super) published: Published,
+    latest: Mutex<Arc<Incoming>>,
+}
+
+impl Held {
+    fn new(incoming: Incoming) -> Self {
+        Self {
+            published: published(&incoming),
+            latest: Mutex::new(Arc::new(incoming)),
+        }
+    }
+
+    fn latest(&self) -> Arc<Incoming> {
+        Arc::clone(&lock(&self.latest))
+    }
+
+    /// Acknowledges the request; a dead one is terminated with its reason. When the broker does not
+    /// hear it, the request is delivered again and the ledger knows its end.
+    pub(super) async fn settle(&self, dead: Option<DeadReason>) {
+        acknowledge(&self.latest(), dead).await;
+    }
+}
+
+/// Acknowledges a delivery, as [`Held::settle`] does.
+pub(super) async fn acknowledge(incoming: &Incoming, dead: Option<DeadReason>) {
+    let told = match dead {
+        None => incoming.done().await,
+        Some(reason) => incoming.reject(reason.as_str()).await,
+    };
+    if let Err(error) = told {
+        debug!(nats.sequence = incoming.sequence, %error, "acknowledgement not heard, the request is delivered again");
+    }
+}
+
+/// What a delivery carries.
+pub(super) fn published(incoming: &Incoming) -> Published {
+    Published {
+        subject: incoming.subject.clone(),
+        headers: incoming.headers.clone(),
+        payload: incoming.payload.clone(),
+        publication: Publication {
+            seq: incoming.sequence,
+            at: incoming.published_at,
+        },
+    }
+}
+
+/// All requests that one account holds, by sequence.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    held: Mutex<BTreeMap<u64, Arc<Held>>>,
+}
+
+impl Shelf {
+    /// Takes a delivery; `None` when the request is held already and only its delivery is new.
+    pub(super) fn put(&self, incoming: Incoming) -> Option<Arc<Held>> {
+        let mut shelf = lock(&self.held);
+        if let Some(held) = shelf.get(&incoming.sequence) {
+            *lock(&held.latest) = Arc::new(incoming);
+            return None;
+        }
+        let held = Arc::new(Held::new(incoming));
+        shelf.insert(held.published.publication.seq, Arc::clone(&held));
+        Some(held)
+    }
+
+    /// The request with this sequence.
+    pub(super) fn find(&self, sequence: u64) -> Option<Arc<Held>> {
+        lock(&self.held).get(&sequence).cloned()
+    }
+
+    /// Lets go of a request.
+    pub(super) fn remove(&self, sequence: u64) {
+        lock(&self.held).remove(&sequence);
+    }
+
+    /// Keeps what is being worked on and lets go of the rest.
+    pub(super) fn retain(&self, keep: impl Fn(u64) -> bool) {
+        lock(&self.held).retain(|sequence, _| keep(*sequence));
+    }
+
+    /// Reports progress for everything held, every `period`, for ever.
+    pub(super) async fn report(&self, period: Duration) {
+        let mut beat = interval(period);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            let held: Vec<Arc<Held>> = lock(&self.held).values().cloned().collect();
+            for held in held {
+                let latest = held.latest();
+                latest.progress().await;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,143 @@
+//! One request from its lane to its acknowledgement: claim, plan, trip, end; and what the journeys
+//! of one account share. The attempts themselves are the trip's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::dingtalk::api::{Api, ApiError};
+use crate::message::{AccountName, Request};
+use crate::telemetry::Health;
+
+use super::claim::{Claim, Hold};
+use super::desk::{Desk, LetGo};
+use super::gate::{Gate, Pass};
+use super::held::Held;
+use super::ledger::Done;
+use super::plan::{Leg, Plan};
+use super::receipt::Matter;
+use super::resolve::{self, Form, Refusal};
+use super::trip::Trip;
+
+/// Calls of one account that may be on their way at once: 20 a second in three families for the
+/// better part of a deadline of 10 s. Waiting for anything else takes no place.
+const CALLS: usize = 256;
+/// What every journey of one account shares.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) desk: Desk,
+    pub(super) account: AccountName,
+    pub(super) api: Arc<Api>,
+    pub(super) health: Health,
+    pub(super) gate: Gate,
+    pub(super) calls: Semaphore,
+}
+
+impl Sender {
+    pub(super) fn new(desk: Desk, account: AccountName, api: Arc<Api>, health: Health) -> Self {
+        Self {
+            desk,
+            account,
+            api,
+            health,
+            gate: Gate::default(),
+            calls: Semaphore::new(CALLS),
+        }
+    }
+
+    /// Takes one request to its end and acknowledges it; lets it go unacknowledged when the bridge
+    /// stops first or another bridge has it.
+    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) {
+        if let Err(reason) = self.carry_on(held, stop).await {
+            debug!(
+                dingtalk.account = %self.account,
+                nats.sequence = held.published.publication.seq,
+                ?reason,
+                "request let go, it is delivered again"
+            );
+        }
+    }
+
+    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<(), LetGo> {
+        let published = &held.published;
+        let sequence = published.publication.seq;
+        let reading = resolve::read(
+            &published.headers,
+            &published.payload,
+            sequence,
+            Form::Canonical,
+        );
+        let matter = Matter {
+            account: &self.account,
+            id: &reading.key.id,
+            published,
+        };
+        let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
+            Claim::Duplicate => {
+                self.desk.metrics.request_duplicate(&self.account);
+                info!(dingtalk.account = %self.account, request.id = %matter.id, "request was published before");
+                held.settle(None).await;
+                return Ok(());
+            }
+            Claim::Ended(done) => done,
+            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
+        };
+        self.desk.close(&matter, &done).await?;
+        held.settle(done.dead).await;
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        matter: &Matter<'_>,
+        hold: Hold,
+        request: Result<Request, Refusal>,
+        stop: &CancellationToken,
+    ) -> Result<Box<Done>, LetGo> {
+        let plan = match request {
+            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Err(refusal) => Err(refusal),
+        };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(refusal) => {
+                let done = matter.refused(&refusal, hold.progress.clone());
+                return self.desk.finish(&hold, done).await;
+            }
+        };
+        Trip::new(self, matter, (hold, plan), stop).run().await
+    }
+
+    /// Waits until the account is free and the call could be made at once.
+    pub(super) async fn ready(&self, leg: &Leg) -> (Pass<'_>, Result<(), ApiError>) {
+        let pass = self.gate.pass().await;
+        let prepared = self.api.prepare(&leg.shipment.recipient).await;
+        (pass, prepared)
+    }
+
+    /// Holds the account: nothing of it would be sent until somebody acts.
+    pub(super) fn park(&self, error: &ApiError, wait: Duration) {
+        let mut reason = error.to_string();
+        if let Some(cure) = &error.cure {
+            reason.push_str("; ");
+            reason.push_str(cure);
+        }
+        if self.gate.hold(wait) {
+            warn!(dingtalk.account = %self.account, error = %reason, retry_after_s = wait.as_secs(), "sends of the account are held");
+        }
+        let parked = Some(reason);
+        self.health
+            .account(&self.account, |health| health.sends_parked = parked);
+    }
+
+    pub(super) fn unpark(&self) {
+        if self.gate.open() {
+            info!(dingtalk.account = %self.account, "sends of the account go on");
+        }
+        self.health
+            .account(&self.account, |health| health.sends_parked = None);
+    }
+}

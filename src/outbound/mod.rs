@@ -1,0 +1,168 @@
+//! One request from stream to receipt: resolve, order, pace, send. The peer of inbound, which it
+//! never meets; DingTalk and NATS are reached through their adapters only.
+//!
+//! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
+//! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
+
+mod claim;
+mod desk;
+mod floor;
+mod gate;
+mod held;
+mod journey;
+mod lanes;
+mod ledger;
+mod mover;
+mod plan;
+mod receipt;
+mod resolve;
+mod route;
+mod served;
+mod strays;
+mod timings;
+mod trip;
+mod verdict;
+mod webhooks;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::broker::Broker;
+use crate::dingtalk::api::Api;
+use crate::message::{AccountName, Subjects};
+use crate::telemetry::{Health, Metrics};
+
+use desk::Desk;
+use floor::Floor;
+use held::Shelf;
+use journey::Sender;
+
+pub use mover::{Mover, MoverParts};
+pub use served::Served;
+pub use strays::Strays;
+pub use timings::Timings;
+
+/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
+/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
+const MAX_HELD: usize = 8192;
+
+/// Longest time that handing the consumer to another bridge may take; it goes there by itself too.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+/// What the pipeline of one account is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Account.
+    pub account: AccountName,
+    /// The Open API as this account.
+    pub api: Arc<Api>,
+    /// Broker.
+    pub broker: Broker,
+    /// Subjects of the installation.
+    pub subjects: Subjects,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Health board.
+    pub health: Health,
+    /// Waits.
+    pub timings: Timings,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drain {
+    /// Everything that had left was finished.
+    Clean,
+    /// Something was still under way when the time was over; its receipt will say `uncertain`.
+    CutShort,
+}
+
+/// The outbound pipeline of one account: every request that it takes ends in exactly one receipt,
+/// in order per chat, and no chat delays another.
+#[derive(Debug)]
+pub struct Outbound {
+    parts: Parts,
+}
+
+impl Outbound {
+    /// Puts the pipeline together; nothing happens before [`Outbound::run`].
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Takes requests until `stop`, then finishes what is being sent, for at most
+    /// [`Timings::drain`]; what waits is left to be delivered again. Dropping the future loses
+    /// nothing either: calls under way end as `uncertain` in the next life.
+    pub async fn run(self, stop: CancellationToken) -> Drain {
+        let Parts {
+            account,
+            api,
+            broker,
+            subjects,
+            metrics,
+            health,
+            timings,
+        } = self.parts;
+        let mut feed = broker.requests(&account);
+        let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
+        let shelf = Arc::new(Shelf::default());
+        let sender = Arc::new(Sender::new(desk, account.clone(), api, health));
+        let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
+        info!(dingtalk.account = %account, "outbound started");
+        let mut beats = pin!(shelf.report(timings.progress));
+        let mut running = FuturesUnordered::new();
+        loop {
+            metrics.requests_held(&account, floor.len());
+            tokio::select! {
+                incoming = feed.next(), if floor.len() < MAX_HELD => {
+                    running.extend(floor.admit(incoming));
+                }
+                Some(sequence) = running.next() => running.extend(floor.finish(sequence)),
+                () = &mut beats => {}
+                () = stop.cancelled() => break,
+            }
+        }
+        let drained = tokio::select! {
+            () = floor.drain(&mut running) => Drain::Clean,
+            () = &mut beats => Drain::CutShort,
+            () = tokio::time::sleep(timings.drain) => Drain::CutShort,
+        };
+        metrics.requests_held(&account, 0);
+        // Last: while the consumer is ours no other bridge overtakes what is being sent.
+        if timeout(HANDOVER, feed.close()).await.is_err() {
+            debug!(dingtalk.account = %account, "consumer not handed over, it goes on by itself");
+        }
+        match drained {
+            Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
+            Drain::CutShort => warn!(
+                dingtalk.account = %account,
+                requests = running.len(),
+                "outbound stopped with requests under way, they are taken up again"
+            ),
+        }
+        drained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pipeline_can_be_spawned() {
+        fn spawnable<F: Future + Send + 'static>(_: fn() -> Option<F>) {}
+        fn nothing<A, F>(_: impl FnOnce(A, CancellationToken) -> F) -> fn() -> Option<F> {
+            || None
+        }
+        spawnable(nothing(Outbound::run));
+        spawnable(nothing(Mover::run));
+        spawnable(nothing(Strays::run));
+    }
+}

@@ -1,0 +1,356 @@
+//! Moves requests from the bare subjects to the canonical subject of their chat, in the order in
+//! which they were published. What names no chat that can be told is refused here.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use crate::broker::{Broker, Incoming, Outgoing};
+use crate::message::{
+    AccountName, DeadReason, Kind, OutboundAddress, Request, RequestId, Subjects, Target, header,
+};
+use crate::telemetry::{Health, Metrics, PartState};
+
+use super::claim::Claim;
+use super::desk::{Desk, LetGo, Patience, size};
+use super::held::{acknowledge, published};
+use super::receipt::{Matter, NOBODY, Published};
+use super::resolve::{self, Form, Key, Refusal, header_value};
+use super::served::Served;
+use super::timings::Timings;
+
+/// The part of the health board that stands for outbound as a whole.
+const PART: &str = "outbound";
+/// Acknowledgements of moved requests under way at once.
+const ACKS: usize = 256;
+
+/// What the mover is made of.
+#[derive(Debug)]
+pub struct MoverParts {
+    /// Broker.
+    pub broker: Broker,
+    /// Subjects of the installation.
+    pub subjects: Subjects,
+    /// Accounts of this bridge.
+    pub served: Served,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Health board; the mover reports part `outbound`.
+    pub health: Health,
+    /// Waits.
+    pub timings: Timings,
+}
+
+/// The mover of one bridge.
+#[derive(Debug)]
+pub struct Mover {
+    desk: Desk,
+    served: Served,
+    health: Health,
+}
+
+/// Where a bare request belongs.
+struct Destination {
+    account: AccountName,
+    kind: Kind,
+    chat: String,
+}
+
+/// A refusal, and the account that it is told to when one can be told.
+struct Astray {
+    account: Option<AccountName>,
+    refusal: Refusal,
+}
+
+impl Mover {
+    /// Puts the mover together.
+    pub fn new(parts: MoverParts) -> Self {
+        let MoverParts {
+            broker,
+            subjects,
+            served,
+            metrics,
+            health,
+            timings,
+        } = parts;
+        Self {
+            desk: Desk::new(&broker, subjects, metrics, timings),
+            served,
+            health,
+        }
+    }
+
+    /// Moves requests until `stop`, one after the other, so that their order stands.
+    pub async fn run(self, stop: CancellationToken) {
+        self.health.part(PART, PartState::Up);
+        let mut feed = self.desk.broker.bare_requests();
+        let mut acks = FuturesUnordered::new();
+        loop {
+            let incoming = tokio::select! {
+                incoming = feed.next(), if acks.len() < ACKS => incoming,
+                Some(()) = acks.next() => continue,
+                () = stop.cancelled() => break,
+            };
+            let Ok(dead) = self.forward(&incoming, &stop).await else {
+                debug!(
+                    nats.sequence = incoming.sequence,
+                    "bare request let go, it is delivered again"
+                );
+                continue;
+            };
+            acks.push(async move { acknowledge(&incoming, dead).await });
+        }
+        while acks.next().await.is_some() {}
+        feed.close().await;
+        let stopping = PartState::Down("stopping".to_owned());
+        self.health.part(PART, stopping);
+    }
+
+    /// Moves one request, or refuses it; what it has to be terminated with in that case.
+    async fn forward(
+        &self,
+        incoming: &Incoming,
+        stop: &CancellationToken,
+    ) -> Result<Option<DeadReason>, LetGo> {
+        let published = published(incoming);
+        let sequence = published.publication.seq;
+        let reading = resolve::read(&published.headers, &published.payload, sequence, Form::Bare);
+        let astray = match self.destination(&published, reading.request, stop).await? {
+            Ok(destination) => {
+                let moved = self.moved(&published, &reading.key.id, &destination);
+                if size(&moved) <= self.desk.broker.max_payload() {
+                    let step = || self.desk.broker.store(&moved);
+                    let patience = Patience::Until(stop);
+                    self.desk.insist(patience, "moved request", step).await?;
+                    debug!(nats.sequence = sequence, nats.subject = %moved.subject, "request moved");
+                    return Ok(None);
+                }
+                Astray {
+                    account: Some(destination.account),
+                    refusal: Refusal::new(
+                        DeadReason::TooLarge,
+                        "with its headers the request is larger than the broker takes; publish it to its canonical subject or make it smaller",
+                    ),
+                }
+            }
+            Err(astray) => astray,
+        };
+        self.refuse(&published, &reading.key, astray, stop).await
+    }
+
+    fn moved(&self, published: &Published, id: &RequestId, to: &Destination) -> Outgoing {
+        let own = [
+            header::MSG_ID,
+            header::REQUEST_ID,
+            header::ACCOUNT,
+            header::CHAT,
+            header::SOURCE_SUBJECT,
+            header::SOURCE_SEQUENCE,
+            header::SOURCE_TIME,
+        ];
+        let kept = |name: &str| {
+            !own.iter().any(|own| own.eq_ignore_ascii_case(name))
+                // Expectations of the publisher were about the bare subject.
+                && !name.to_ascii_lowercase().starts_with("nats-")
+        };
+        let mut headers: Vec<(String, String)> = published
+            .headers
+            .iter()
+            .filter(|(name, _)| kept(name))
+            .cloned()
+            .collect();
+        let publication = published.publication;
+        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
+        // The original's `Nats-Msg-Id` stands for the bare message in the same stream.
+        add(
+            header::MSG_ID,
+            format!("nats-dingtalk.move:{}:{}", publication.seq, publication.at),
+        );
+        add(header::REQUEST_ID, id.as_str().to_owned());
+        add(header::ACCOUNT, to.account.as_str().to_owned());
+        add(header::SOURCE_SUBJECT, published.subject.clone());
+        add(header::SOURCE_SEQUENCE, publication.seq.to_string());
+        add(header::SOURCE_TIME, publication.at.to_string());
+        Outgoing {
+            subject: self.desk.subjects.outbound(&to.account, to.kind, &to.chat),
+            headers,
+            payload: published.payload.clone(),
+        }
+    }
+
+    async fn destination(
+        &self,
+        published: &Published,
+        request: Result<Request, Refusal>,
+        stop: &CancellationToken,
+    ) -> Result<Result<Destination, Astray>, LetGo> {
+        let named = match self.desk.subjects.parse_outbound(&published.subject) {
+            Ok(OutboundAddress::Account(account)) => Some(account),
+            Ok(OutboundAddress::Bare | OutboundAddress::Canonical { .. }) | Err(_) => None,
+        };
+        let astray = |account: Option<&AccountName>, refusal| {
+            Ok(Err(Astray {
+                account: account.cloned(),
+                refusal,
+            }))
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(refusal) => return astray(named.as_ref(), refusal),
+        };
+        if let (Some(named), Some(other)) = (&named, &request.account)
+            && named != other
+        {
+            let detail = format!("the payload names account `{other}`, the subject `{named}`");
+            let refusal = Refusal::new(DeadReason::Mismatch, detail);
+            return astray(Some(named), refusal);
+        }
+        let account = named.or_else(|| request.account.clone());
+        let Some(target) = &request.to else {
+            let detail = "a bare subject says nothing about the chat; add `to`, or publish to <prefix>.outbound.<account>.<group|user>.<id>";
+            let refusal = Refusal::new(DeadReason::Target, detail);
+            return astray(account.as_ref(), refusal);
+        };
+        let found = match target {
+            Target::ReplyTo(inbound) => self.of_reply(inbound, account.clone(), stop).await?,
+            Target::Group(_) | Target::User(_) | Target::Users(_) => {
+                self.of_target(target, account.clone(), stop).await?
+            }
+        };
+        match found {
+            Ok(destination) => Ok(Ok(destination)),
+            Err(refusal) => astray(account.or_else(|| self.served.only()).as_ref(), refusal),
+        }
+    }
+
+    async fn of_reply(
+        &self,
+        inbound: &str,
+        account: Option<AccountName>,
+        stop: &CancellationToken,
+    ) -> Result<Result<Destination, Refusal>, LetGo> {
+        let step = || self.desk.webhooks.of_message(inbound);
+        let patience = Patience::Until(stop);
+        let session = self.desk.insist(patience, "session lookup", step).await?;
+        let Some(session) = session else {
+            return Ok(Err(Refusal::new(
+                DeadReason::Target,
+                "the session of the message in `reply_to` is unknown or expired, and a bare subject does not tell its chat; publish to the `reply.subject` of the message",
+            )));
+        };
+        if let Some(account) = account.or_else(|| self.served.receiver(inbound))
+            && account != session.account
+        {
+            return Ok(Err(Refusal::new(
+                DeadReason::Mismatch,
+                format!(
+                    "the message in `reply_to` came to account `{}`, the request names `{account}`",
+                    session.account
+                ),
+            )));
+        }
+        Ok(Ok(Destination {
+            account: session.account,
+            kind: session.kind,
+            chat: session.chat,
+        }))
+    }
+
+    async fn of_target(
+        &self,
+        target: &Target,
+        account: Option<AccountName>,
+        stop: &CancellationToken,
+    ) -> Result<Result<Destination, Refusal>, LetGo> {
+        let (Some(account), Some((kind, chat))) =
+            (account.or_else(|| self.served.only()), target.address())
+        else {
+            return Ok(Err(Refusal::new(
+                DeadReason::Target,
+                "several accounts are served; add `account`, or publish to <prefix>.outbound.<account>",
+            )));
+        };
+        let known = if resolve::is_conversation(target) {
+            let step = || self.desk.webhooks.of_chat(&account, kind, &chat);
+            let patience = Patience::Until(stop);
+            let session = self.desk.insist(patience, "session lookup", step).await?;
+            session.is_some()
+        } else {
+            false
+        };
+        if !known && let Err(error) = target.check() {
+            return Ok(Err(error.into()));
+        }
+        Ok(Ok(Destination {
+            account,
+            kind,
+            chat: chat.into_owned(),
+        }))
+    }
+
+    async fn refuse(
+        &self,
+        published: &Published,
+        key: &Key,
+        astray: Astray,
+        stop: &CancellationToken,
+    ) -> Result<Option<DeadReason>, LetGo> {
+        let account = match astray.account.or_else(|| self.served.only()) {
+            Some(account) => account,
+            None => nobody(),
+        };
+        let matter = Matter {
+            account: &account,
+            id: &key.id,
+            published,
+        };
+        refuse(&self.desk, &matter, (key, &astray.refusal), stop).await
+    }
+}
+
+/// Ends a request that no pipeline takes: ledger, dead letter, receipt. Returns why it is dead;
+/// nothing when its key belongs to another publication.
+pub(super) async fn refuse(
+    desk: &Desk,
+    matter: &Matter<'_>,
+    (key, refusal): (&Key, &Refusal),
+    stop: &CancellationToken,
+) -> Result<Option<DeadReason>, LetGo> {
+    let done = match desk.claim(matter, key.derived, stop).await? {
+        Claim::Duplicate => {
+            desk.metrics.request_duplicate(matter.account);
+            info!(dingtalk.account = %matter.account, request.id = %matter.id, "request was published before");
+            return Ok(None);
+        }
+        Claim::Ended(done) => done,
+        Claim::Mine(hold) => {
+            let done = matter.refused(refusal, hold.progress.clone());
+            desk.finish(&hold, done).await?
+        }
+    };
+    desk.close(matter, &done).await?;
+    Ok(done.dead)
+}
+
+/// Stands for the account of a request that names none.
+pub(super) fn nobody() -> AccountName {
+    #[expect(clippy::expect_used, reason = "an underscore is a legal account name")]
+    AccountName::parse(NOBODY).expect("a legal account name")
+}
+
+/// The key of a request that is refused without being read.
+pub(super) fn key_of(published: &Published) -> Key {
+    let form = if header_value(&published.headers, header::SOURCE_SUBJECT).is_some() {
+        Form::Bare
+    } else {
+        Form::Canonical
+    };
+    resolve::read(
+        &published.headers,
+        &published.payload,
+        published.publication.seq,
+        form,
+    )
+    .key
+}

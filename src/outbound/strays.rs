@@ -1,0 +1,111 @@
+//! Ends requests for accounts that no bridge serves: they must not wait in silence.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::broker::{Broker, Stray};
+use crate::message::{AccountName, DeadReason, OutboundAddress, Subjects, Timestamp};
+use crate::telemetry::Metrics;
+
+use super::desk::{Desk, LetGo, Patience};
+use super::ledger::Publication;
+use super::mover::{key_of, nobody, refuse};
+use super::receipt::{Matter, Published};
+use super::resolve::Refusal;
+use super::timings::Timings;
+
+/// Requests that one look takes up.
+const BATCH: usize = 100;
+
+/// The sweep of one bridge. Several bridges may sweep at the same time: the ledger and the receipt
+/// subject see to it that each request ends once.
+#[derive(Debug)]
+pub struct Strays {
+    desk: Desk,
+}
+
+impl Strays {
+    /// Puts the sweep together.
+    pub fn new(broker: &Broker, subjects: Subjects, metrics: Metrics, timings: Timings) -> Self {
+        Self {
+            desk: Desk::new(broker, subjects, metrics, timings),
+        }
+    }
+
+    /// Looks every [`Timings::sweep`] until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut look = interval(self.desk.timings.sweep.max(Duration::from_millis(1)));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(look.tick()).await.is_some() {
+            let found = stop.run_until_cancelled(self.desk.broker.unserved(BATCH));
+            match found.await {
+                Some(Ok(strays)) => {
+                    for stray in strays {
+                        if self.end(stray, &stop).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                Some(Err(error)) => debug!(%error, "looking for unserved requests failed"),
+                None => break,
+            }
+        }
+    }
+
+    async fn end(&self, stray: Stray, stop: &CancellationToken) -> Result<(), LetGo> {
+        if Timestamp::now().since(stray.published_at) < self.desk.timings.stray_age {
+            return Ok(());
+        }
+        let published = Published {
+            subject: stray.subject,
+            headers: stray.headers,
+            payload: stray.payload,
+            publication: Publication {
+                seq: stray.sequence,
+                at: stray.published_at,
+            },
+        };
+        let (account, refusal) = self.judge(&published.subject);
+        let key = key_of(&published);
+        let matter = Matter {
+            account: &account,
+            id: &key.id,
+            published: &published,
+        };
+        refuse(&self.desk, &matter, (&key, &refusal), stop).await?;
+        let sequence = published.publication.seq;
+        let step = || self.desk.broker.remove_request(sequence);
+        let patience = Patience::Until(stop);
+        self.desk.insist(patience, "unserved request", step).await?;
+        warn!(dingtalk.account = %account, nats.sequence = sequence, "request that no bridge takes was given up");
+        Ok(())
+    }
+
+    /// Whom a request was meant for, and why nobody takes it.
+    fn judge(&self, subject: &str) -> (AccountName, Refusal) {
+        match self.desk.subjects.parse_outbound(subject) {
+            Ok(OutboundAddress::Canonical { account, .. } | OutboundAddress::Account(account)) => {
+                let detail = format!(
+                    "no bridge serves account `{account}`; correct the subject, or add the account to the configuration"
+                );
+                (account, Refusal::new(DeadReason::Unserved, detail))
+            }
+            Ok(OutboundAddress::Bare) => {
+                let detail = "no bridge takes requests without an account";
+                (nobody(), Refusal::new(DeadReason::Unserved, detail))
+            }
+            Err(error) => {
+                let root = format!("{}.", self.desk.subjects.branch("outbound"));
+                let account = subject
+                    .strip_prefix(&root)
+                    .and_then(|rest| rest.split('.').next())
+                    .and_then(|token| AccountName::parse(token).ok());
+                let refusal = Refusal::new(DeadReason::Target, error.to_string());
+                (account.unwrap_or_else(nobody), refusal)
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How long the outbound side waits for what. Tests shorten it; nobody else needs to.
+
+use std::time::Duration;
+
+/// The waits of the outbound side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timings {
+    /// Between two progress reports for everything held; well under the consumer's `ack_wait` of 4 s.
+    pub progress: Duration,
+    /// Deadline of one DingTalk call, as configured: a call found under way is given this long.
+    pub call: Duration,
+    /// What is added to [`Timings::call`] before such a call counts as uncertain.
+    pub margin: Duration,
+    /// First wait after a refusal that names none; it doubles.
+    pub retry_first: Duration,
+    /// Longest wait that doubling leads to; DingTalk's own demands may be longer.
+    pub retry_cap: Duration,
+    /// How long a stop waits for what is being sent.
+    pub drain: Duration,
+    /// Between two looks for requests that nobody serves.
+    pub sweep: Duration,
+    /// How old such a request has to be: an account may be on its way.
+    pub stray_age: Duration,
+}
+
+impl Timings {
+    /// The waits for calls with a deadline of `call`.
+    pub const fn for_calls(call: Duration) -> Self {
+        Self {
+            progress: Duration::from_millis(1300),
+            call,
+            margin: Duration::from_secs(2),
+            retry_first: Duration::from_secs(1),
+            retry_cap: Duration::from_secs(30),
+            drain: Duration::from_secs(15),
+            sweep: Duration::from_secs(5),
+            stray_age: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self::for_calls(Duration::from_secs(10))
+    }
+}
