@@ -16,7 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const APP: &str = "dingsim0000000000001";
 const OTHER: &str = "dingsim0000000000002";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(15);
 const GROUP: &str = "cid6KeB+/oA==";
 
 fn options() -> SimOptions {

@@ -66,7 +66,10 @@ impl Sdk {
         if needed.exists() {
             return Some(command);
         }
-        let missing = format!("NOT RUN: the {self:?} SDK is missing, {} is not there", needed.display());
+        let missing = format!(
+            "NOT RUN: the {self:?} SDK is missing, {} is not there",
+            needed.display()
+        );
         assert!(std::env::var("CI").is_err(), "{missing}");
         eprintln!("{missing}");
         None
@@ -83,7 +86,14 @@ impl Bot {
     /// Starts the client; it leaves its first `ignore` messages without an ack.
     async fn start(sdk: Sdk, sim: &Sim, ignore: u32) -> Option<Self> {
         let mut command = sdk.command()?;
-        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        for name in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+        ] {
             command.env_remove(name);
         }
         let mut child = command
@@ -154,10 +164,16 @@ async fn receives_acks_and_replies(sdk: Sdk) {
         let frame = sim.acked(&msg_id).await.unwrap();
         assert_eq!(frame.acks[0].code, 200);
         assert_eq!(told["frame"], frame.message_id.as_str());
-        assert_eq!(bot.told("reply").await["result"], json!({"errcode": 0, "errmsg": "ok"}));
+        assert_eq!(
+            bot.told("reply").await["result"],
+            json!({"errcode": 0, "errmsg": "ok"})
+        );
     }
     let sent = sim.delivered_count(2).await.unwrap();
-    assert_eq!((sent[0].via, sent[0].text()), (SentVia::Webhook, "echo: 部署"));
+    assert_eq!(
+        (sent[0].via, sent[0].text()),
+        (SentVia::Webhook, "echo: 部署")
+    );
     assert_eq!(sent[0].to, [GROUP]);
     assert!(sent[1].to[0].starts_with("cid"));
     assert_eq!(sent[0].msg_param["at"]["atUserIds"], json!(["manager1"]));
@@ -191,12 +207,18 @@ async fn is_redelivered_to_when_it_does_not_ack(sdk: Sdk) {
     let Some(mut bot) = Bot::start(sdk, &sim, 1).await else {
         return;
     };
-    let msg_id = sim.say(APP, Message::to_bot("manager1", "hi")).await.unwrap();
+    let msg_id = sim
+        .say(APP, Message::to_bot("manager1", "hi"))
+        .await
+        .unwrap();
     let (first, second) = (bot.told("message").await, bot.told("message").await);
     assert_eq!(first["msg_id"], msg_id.as_str());
     assert_eq!(second["msg_id"], msg_id.as_str());
     assert_ne!(first["frame"], second["frame"]);
-    assert_eq!((&first["acked"], &second["acked"]), (&json!(false), &json!(true)));
+    assert_eq!(
+        (&first["acked"], &second["acked"]),
+        (&json!(false), &json!(true))
+    );
     let frame = sim.acked(&msg_id).await.unwrap();
     assert_eq!(frame.attempt, 1);
     assert_eq!(sim.frames_of(&msg_id)[0].state, FrameState::TimedOut);
@@ -226,7 +248,10 @@ async fn comes_back_after_a_disconnect_frame(sdk: Sdk) {
     let links = sim.links();
     let (first, second) = (&links[0], &links[1]);
     assert_ne!(first.ticket, second.ticket);
-    let msg_id = sim.say(APP, Message::to_bot("manager1", "again")).await.unwrap();
+    let msg_id = sim
+        .say(APP, Message::to_bot("manager1", "again"))
+        .await
+        .unwrap();
     assert_eq!(bot.told("message").await["msg_id"], msg_id.as_str());
     assert_eq!(sim.acked(&msg_id).await.unwrap().link, new);
 }
