@@ -105,8 +105,12 @@ impl Bridge {
         let spool = Spool::open(&config.spool.dir, config.spool.max_bytes)?;
         let (server, url) = match &config.nats.server {
             ServerLocation::Url(url) => (None, url.clone()),
-            managed @ ServerLocation::Managed { .. } => {
-                let server = ManagedServer::start(managed).await?;
+            ServerLocation::Managed {
+                data_dir,
+                program,
+                port,
+            } => {
+                let server = ManagedServer::start(program.as_deref(), data_dir, *port).await?;
                 let url = server.url();
                 (Some(server), url)
             }
@@ -271,7 +275,7 @@ impl Running {
         let rest = running.rest.clone();
         if let Some(server) = server {
             let stop = rest.clone();
-            running.start(Task::Server, async move { Ok(server.run(stop).await?) });
+            running.start_plain(Task::Server, server.run(stop));
         }
         let stop = rest.clone();
         running.start(Task::Admin, async move { Ok(admin.run(stop).await?) });
