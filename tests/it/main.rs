@@ -2,3 +2,4 @@
 
 mod sim;
 mod sim_sdk;
+mod stream;
