@@ -1,6 +1,8 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
+mod architecture;
 mod broker;
 mod sim;
 mod sim_sdk;
+mod stream;
 mod support;
