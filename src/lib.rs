@@ -5,5 +5,6 @@ pub mod config;
 pub mod dingtalk;
 pub mod message;
 pub mod outbound;
+pub mod sim;
 pub mod spool;
 pub mod telemetry;

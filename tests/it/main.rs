@@ -1,3 +1,6 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
 mod broker;
+mod outbound;
+mod sim;
+mod sim_sdk;
