@@ -98,7 +98,8 @@ impl Bridge {
     pub async fn connect(config: Config) -> Result<Self, BridgeError> {
         let metrics = Metrics::new();
         let health = Health::new(&PARTS);
-        let net = Net::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
+        let net =
+            Net::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
         let http =
             Http::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
         let admin = Admin::bind(config.admin.clone(), health.clone(), metrics.clone()).await?;
@@ -115,8 +116,7 @@ impl Bridge {
                 (Some(server), url)
             }
         };
-        let broker =
-            Broker::connect(&config.nats, &url, metrics.clone(), health.clone()).await?;
+        let broker = Broker::connect(&config.nats, &url, metrics.clone(), health.clone()).await?;
         Ok(Self {
             config,
             broker,
@@ -429,12 +429,18 @@ impl Running {
         let Some(account) = task.account() else {
             return Err(BridgeError::Task(format!("{task:?}")));
         };
-        let asked = self.accounts.get(account).is_none_or(CancellationToken::is_cancelled);
+        let asked = self
+            .accounts
+            .get(account)
+            .is_none_or(CancellationToken::is_cancelled);
         if !asked {
             return Err(BridgeError::Task(format!("{task:?}")));
         }
         let account = account.clone();
-        let gone = !self.alive.iter().any(|task| task.account() == Some(&account));
+        let gone = !self
+            .alive
+            .iter()
+            .any(|task| task.account() == Some(&account));
         if gone {
             self.accounts.remove(&account);
             if self.config.accounts.contains_key(&account) {
@@ -530,8 +536,7 @@ impl Running {
 }
 
 fn policies_of(config: &Config) -> Policies {
-    let policy = |(name, account): (&AccountName, &config::Account)| {
-        (name.clone(), account.policy.clone())
-    };
+    let policy =
+        |(name, account): (&AccountName, &config::Account)| (name.clone(), account.policy.clone());
     Arc::new(config.accounts.iter().map(policy).collect())
 }
