@@ -1,6 +1,7 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
 mod architecture;
+mod bridge;
 mod broker;
 mod outbound;
 mod sim;
