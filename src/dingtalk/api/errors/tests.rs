@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::judge::{BAN, HOLD, until_next_month};
 use super::*;
+use crate::dingtalk::api::ErrorClass;
 use crate::dingtalk::api::answer::Answer;
-use crate::dingtalk::api::{ApiError, ErrorClass};
 use crate::message::Timestamp;
 use crate::telemetry::ApiOutcome;
 
