@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::fault::ArmedFault;
+use super::api::CustomState;
+use super::armed::ArmedFault;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
 use super::options::{AckMatching, LateAck, SimOptions};
@@ -75,6 +76,7 @@ pub(super) struct WebhookSession {
 /// Everything behind the lock.
 pub(super) struct World {
     pub(super) apps: HashMap<Arc<str>, App>,
+    pub(super) custom_robots: HashMap<String, CustomState>,
     pub(super) users: Option<HashSet<String>>,
     pub(super) groups: Option<HashSet<String>>,
     pub(super) unknown_users: HashSet<String>,
@@ -93,6 +95,7 @@ pub(super) struct World {
     pub(super) lost: u64,
     pub(super) sent: VecDeque<Sent>,
     pub(super) sent_total: u64,
+    pub(super) delivered: u64,
     pub(super) calls: VecDeque<Call>,
     pub(super) faults: Vec<ArmedFault>,
 }
@@ -119,6 +122,7 @@ impl Shared {
         );
         let mut world = World {
             apps: HashMap::new(),
+            custom_robots: HashMap::new(),
             users: options.users.clone().map(HashSet::from_iter),
             groups: options.groups.clone().map(HashSet::from_iter),
             unknown_users: HashSet::new(),
@@ -137,9 +141,15 @@ impl Shared {
             lost: 0,
             sent: VecDeque::new(),
             sent_total: 0,
+            delivered: 0,
             calls: VecDeque::new(),
             faults: Vec::new(),
         };
+        for robot in &options.custom_robots {
+            let state = CustomState::new(robot.clone());
+            let token = robot.access_token.clone();
+            world.custom_robots.insert(token, state);
+        }
         for app in &options.apps {
             let secret = app.client_secret.expose().to_owned();
             world.add_app(&app.client_id, secret, Some(app.robot_code.clone()));
@@ -250,6 +260,7 @@ impl World {
     pub(super) fn log_sent(&mut self, mut sent: Sent, keep: usize) {
         sent.seq = self.sent_total;
         self.sent_total += 1;
+        self.delivered += u64::from(sent.delivered());
         if self.sent.len() >= keep {
             self.sent.pop_front();
         }

@@ -15,7 +15,7 @@ use super::link::{Link, LinkMode, Out};
 use super::redelivery::Task;
 use super::session;
 use crate::message::Timestamp;
-use crate::sim::fault::LinkFault;
+use crate::sim::armed::LinkFault;
 use crate::sim::state::{LINK_QUEUE, Shared, Ticket};
 
 /// How long a client may take for its upgrade request.
@@ -50,6 +50,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 
 async fn upgrade(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    if shared.world().take_upgrade_hold() {
+        // The socket stays up and silent until the simulator stops.
+        return std::future::pending().await;
+    }
     let mut claimed = None;
     #[expect(clippy::result_large_err, reason = "the shape is tungstenite's")]
     let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {

@@ -210,10 +210,15 @@ impl Shared {
                 world.plan(from + *wait, Task::Redeliver(Retry { attempt, ..done }));
             }
             None if done.payload.retry() == RetryTable::Event => {
+                if world.failed_events.len() >= self.options.keep {
+                    world.failed_events.remove(0);
+                }
                 world.failed_events.push(EventFailure {
                     at: Timestamp::now(),
                     app: done.payload.app().as_ref().to_owned(),
                     event_id: done.payload.business_id().unwrap_or_default(),
+                    event_type: done.payload.event_type().to_owned(),
+                    data: done.payload.data(),
                 });
             }
             None => {}

@@ -139,7 +139,7 @@ async fn freezable(
 
 async fn thaw_never(frozen: &mut watch::Receiver<bool>) {
     if frozen.wait_for(|frozen| *frozen).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
