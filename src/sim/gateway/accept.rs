@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, LinkMode, Out};
 use super::redelivery::Task;
@@ -79,14 +80,17 @@ async fn upgrade(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         .world()
         .take_link_fault(&ticket.app, LinkFault::AcceptAndClose);
     let (out, queue) = mpsc::channel(LINK_QUEUE);
-    let Some(id) = register(&shared, value, &ticket, peer, out.clone()) else {
-        return;
-    };
-    shared.notify();
+    let kill = CancellationToken::new();
     if at_once {
         let _ = out.try_send(Out::Close(1000));
     }
-    let ended = session::run(&shared, id, socket.into_inner(), queue).await;
+    let ends = (out, kill.clone());
+    let Some(id) = register(&shared, value, &ticket, peer, ends) else {
+        return;
+    };
+    shared.notify();
+    let serving = session::run(&shared, id, socket.into_inner(), queue, kill);
+    let ended = serving.await;
     let keep = shared.options.keep;
     shared.world().end_link(id, ended, keep);
     shared.notify();
@@ -124,7 +128,7 @@ fn register(
     value: String,
     ticket: &Ticket,
     peer: SocketAddr,
-    out: mpsc::Sender<Out>,
+    (out, kill): (mpsc::Sender<Out>, CancellationToken),
 ) -> Option<u64> {
     let mut world = shared.world();
     let app_id = world.apps.get(&ticket.app)?.app_id.clone();
@@ -140,6 +144,7 @@ fn register(
         peer: peer.to_string(),
         mode: LinkMode::Live,
         out,
+        kill,
         opened_at: Timestamp::now(),
         pushed: 0,
         acks: 0,

@@ -117,8 +117,8 @@ impl Shared {
         match task {
             Task::Deadline(seq) => self.deadline(seq),
             Task::Redeliver(retry) => self.redeliver(retry),
-            Task::Close(id) => self.tell(id, Out::Close(1006)),
-            Task::Noticed(id) => self.tell(id, Out::Reset(bytes::Bytes::new())),
+            Task::Close(id) => self.end(id, Out::Close(1006)),
+            Task::Noticed(id) => self.end(id, Out::Reset(bytes::Bytes::new())),
             Task::Ping(id) => {
                 self.system_ping(id);
                 if let Some(every) = self.options.ping_every {
@@ -128,10 +128,9 @@ impl Shared {
         }
     }
 
-    fn tell(&self, id: u64, out: Out) {
-        let queue = self.world().links.get(&id).map(|link| link.out.clone());
-        if let Some(queue) = queue {
-            let _ = queue.try_send(out);
+    fn end(&self, id: u64, out: Out) {
+        if let Some(link) = self.world().links.get(&id) {
+            link.end(out);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nats_dingtalk::message::Secret;
 use nats_dingtalk::sim::{
     CUSTOM_ROBOT_PATH, CallRefusal, CustomRobot, FAILED_EVENTS_PATH, Fault, GROUP_SEND_PATH,
-    Message, SentVia, SimOptions, TOKEN_PATH, TokenFamilies, USER_SEND_PATH, WEBHOOK_PATH,
+    Message, SentVia, Sim, SimOptions, TOKEN_PATH, TokenFamilies, USER_SEND_PATH, WEBHOOK_PATH,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -115,98 +115,81 @@ async fn a_send_is_written_down_with_its_key_and_parameters() {
     );
 }
 
+/// Sends `base` with one key changed, row by row, and wants each refused with its code.
+async fn each_is_refused(sim: &Sim, path: &str, base: Value, rows: &[(&str, Value, &str)]) {
+    let token = token(sim).await;
+    for (key, value, code) in rows {
+        let mut body = base.clone();
+        body[*key] = value.clone();
+        let (status, answer) = call(sim, path, &token, body).await;
+        assert_eq!(
+            (status, answer["code"].as_str()),
+            (400, Some(*code)),
+            "{key}"
+        );
+    }
+    assert_eq!(sim.sent().len(), rows.len());
+    assert!(sim.delivered().is_empty());
+}
+
 #[tokio::test]
-async fn bad_sends_are_refused_with_the_documented_codes() {
+async fn bad_sends_to_users_are_refused_with_the_documented_codes() {
+    let sim = start(options()).await;
+    let many: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
+    let rows = [
+        (
+            "msgParam",
+            json!({"content": "x"}),
+            "invalidParameter.msgParam.invalid",
+        ),
+        (
+            "msgParam",
+            json!("not json"),
+            "invalidParameter.msgParam.invalid",
+        ),
+        (
+            "msgParam",
+            json!("{\"content\":5}"),
+            "invalidParameter.msgParam.invalid",
+        ),
+        ("msgParam", json!("{}"), "miss.param.contentOfText"),
+        (
+            "msgKey",
+            json!("sampleNone"),
+            "invalidParameter.msgKey.invalid",
+        ),
+        ("msgKey", json!(""), "invalidParameter.msgKey.empty"),
+        ("userIds", json!(many), "invalidParameter.userIds.overMax"),
+        ("userIds", json!([]), "invalidParameter.userIds.empty"),
+        ("robotCode", json!(OTHER), "invalidParameter.robotCode.auth"),
+        (
+            "robotCode",
+            json!("dingnone"),
+            "invalidParameter.robotCode.notExsit",
+        ),
+        ("robotCode", json!(""), "invalidParameter.robotCode.empty"),
+    ];
+    each_is_refused(&sim, USER_SEND_PATH, to_user("x"), &rows).await;
+}
+
+#[tokio::test]
+async fn bad_sends_to_groups_are_refused_with_the_documented_codes() {
     let sim = start(SimOptions {
         groups: Some(vec![GROUP.to_owned()]),
-        calls_per_second: None,
         ..options()
     })
     .await;
-    let token = token(&sim).await;
-    let with = |mut body: Value, key: &str, value: Value| {
-        body[key] = value;
-        body
-    };
-    let many: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
     let long = json!({"content": "x".repeat(15_000)}).to_string();
-    for (path, body, code) in [
+    let rows = [
+        ("msgParam", json!(long), "invalidParameter.msgParam.tooLong"),
         (
-            USER_SEND_PATH,
-            with(to_user(""), "msgParam", json!({"content": "x"})),
-            "invalidParameter.msgParam.invalid",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user(""), "msgParam", json!("not json")),
-            "invalidParameter.msgParam.invalid",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user(""), "msgParam", json!("{\"content\":5}")),
-            "invalidParameter.msgParam.invalid",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user(""), "msgParam", json!("{}")),
-            "miss.param.contentOfText",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "msgKey", json!("sampleNone")),
-            "invalidParameter.msgKey.invalid",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "msgKey", json!("")),
-            "invalidParameter.msgKey.empty",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "userIds", json!(many)),
-            "invalidParameter.userIds.overMax",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "userIds", json!([])),
-            "invalidParameter.userIds.empty",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "robotCode", json!(OTHER)),
-            "invalidParameter.robotCode.auth",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "robotCode", json!("dingnone")),
-            "invalidParameter.robotCode.notExsit",
-        ),
-        (
-            USER_SEND_PATH,
-            with(to_user("x"), "robotCode", json!("")),
-            "invalidParameter.robotCode.empty",
-        ),
-        (
-            GROUP_SEND_PATH,
-            with(to_group("x"), "msgParam", json!(long)),
-            "invalidParameter.msgParam.tooLong",
-        ),
-        (
-            GROUP_SEND_PATH,
-            with(to_group("x"), "openConversationId", json!("cidNone==")),
+            "openConversationId",
+            json!("cidNone=="),
             "invalid.openConversationId",
         ),
-        (
-            GROUP_SEND_PATH,
-            with(to_group("x"), "openConversationId", json!("")),
-            "miss.openConversationId",
-        ),
-    ] {
-        let (status, answer) = call(&sim, path, &token, body).await;
-        assert_eq!((status, answer["code"].as_str()), (400, Some(code)));
-    }
-    assert_eq!(sim.sent().len(), 14);
-    assert!(sim.delivered().is_empty());
+        ("openConversationId", json!(""), "miss.openConversationId"),
+    ];
+    each_is_refused(&sim, GROUP_SEND_PATH, to_group("x"), &rows).await;
 }
 
 #[tokio::test]
@@ -265,6 +248,12 @@ async fn the_rate_limit_counts_per_app_and_path() {
         200
     );
     assert_eq!(sim.delivered().len(), 4);
+    // The block lasts a second, whatever is tried meanwhile.
+    let refused_at = tokio::time::Instant::now();
+    while call(&sim, USER_SEND_PATH, &token, to_user("x")).await.0 == 403 {
+        assert!(refused_at.elapsed() < PATIENCE);
+    }
+    assert!(refused_at.elapsed() > Duration::from_millis(800));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use nats_dingtalk::sim::{Fault, Message, SimOptions};
+use nats_dingtalk::sim::{Burst, Fault, Message, SimError, SimOptions};
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
@@ -213,4 +213,44 @@ async fn odd_frames_arrive_as_they_were_asked_for() {
         .await
         .unwrap();
     assert_eq!(client.text().await, r#"{"headers":{"messageId":5}}"#);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_can_still_be_cut_off() {
+    let sim = start(SimOptions {
+        bot_retries: Vec::new(),
+        ..options()
+    })
+    .await;
+    let client = Client::connect(&sim, APP).await;
+    let burst = Burst {
+        app: APP.to_owned(),
+        count: 10_000_000,
+        ..Burst::default()
+    };
+    let cut = async {
+        let mut pushed = 0;
+        // The pusher stands still when the socket and the queue are full.
+        loop {
+            let now = sim.counters().pushed;
+            if now > 0 && now == pushed {
+                break;
+            }
+            pushed = now;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        sim.inject(Fault::Cut {
+            app: APP.to_owned(),
+            link: None,
+        })
+        .await
+        .unwrap();
+        sim.wait_for("the end of the link", |sim| sim.links()[0].ended.clone())
+            .await
+            .unwrap()
+    };
+    let (pushed, ended) = tokio::join!(sim.burst(&burst), timeout(PATIENCE, cut));
+    assert!(matches!(pushed, Err(SimError::NoLink(_))), "{pushed:?}");
+    assert_eq!(ended.unwrap(), "reset by a fault");
+    drop(client);
 }
