@@ -4,5 +4,6 @@ pub mod broker;
 pub mod config;
 pub mod dingtalk;
 pub mod message;
+pub mod sim;
 pub mod spool;
 pub mod telemetry;

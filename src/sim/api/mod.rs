@@ -1,0 +1,155 @@
+//! Both API families on one port, with faults in front of every route. It knows no WebSocket.
+
+mod custom;
+mod errors;
+mod listener;
+mod open;
+mod robot;
+mod token;
+mod webhook;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+
+pub use self::custom::CustomRobot;
+pub(super) use self::custom::CustomState;
+use self::errors::{Refusal, request_id};
+use self::listener::{Scissors, Wires};
+use super::armed::CallFault;
+use super::control;
+
+use super::record::Call;
+use super::state::Shared;
+use crate::message::Timestamp;
+
+/// Path of sends to people.
+pub const USER_SEND_PATH: &str = "/v1.0/robot/oToMessages/batchSend";
+/// Path of sends to groups.
+pub const GROUP_SEND_PATH: &str = "/v1.0/robot/groupMessages/send";
+/// Path of session webhooks.
+pub const WEBHOOK_PATH: &str = "/robot/sendBySession";
+/// Path of custom robots.
+pub const CUSTOM_ROBOT_PATH: &str = "/robot/send";
+/// Path of the events that were given up.
+pub const FAILED_EVENTS_PATH: &str = "/call_back/get_call_back_failed_result";
+/// Path of the v1.0 token.
+pub const TOKEN_PATH: &str = "/v1.0/oauth2/accessToken";
+/// Path of the legacy token.
+pub const LEGACY_TOKEN_PATH: &str = "/gettoken";
+
+/// Serves until the simulator stops.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    let stop = shared.stop.clone();
+    let app = router(&shared).into_make_service_with_connect_info::<Scissors>();
+    let wires = Wires::new(listener, stop.clone());
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = axum::serve(wires, app) => {}
+    }
+}
+
+fn router(shared: &Arc<Shared>) -> Router {
+    let api = Router::new()
+        .route(super::fault::OPEN_PATH, post(open::open))
+        .route(TOKEN_PATH, post(token::access_token))
+        .route("/v1.0/oauth2/{corp_id}/token", post(token::corp_token))
+        .route(LEGACY_TOKEN_PATH, get(token::legacy_token))
+        .route(USER_SEND_PATH, post(robot::send_to_users))
+        .route(GROUP_SEND_PATH, post(robot::send_to_group))
+        .route(WEBHOOK_PATH, post(webhook::send_by_session))
+        .route(CUSTOM_ROBOT_PATH, post(custom::send))
+        .route(FAILED_EVENTS_PATH, get(token::failed_events))
+        .fallback(async || Refusal::not_found())
+        .method_not_allowed_fallback(async || Refusal::not_found())
+        .layer(from_fn_with_state(Arc::clone(shared), with_faults));
+    Router::new()
+        .nest("/sim", control::router())
+        .merge(api)
+        .with_state(Arc::clone(shared))
+}
+
+/// Lets a call through, or does to it what an armed fault says.
+async fn with_faults(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let method = request.method().to_string();
+    let fault = shared.world().take_call_fault(&path);
+    let name = fault.as_ref().map(CallFault::name);
+    let answered = match fault {
+        None => Some(next.run(request).await),
+        Some(CallFault::Reject(status, body)) => Some(rejection(status, body)),
+        Some(CallFault::ApplyThenFail(status)) => {
+            next.run(request).await;
+            Some(rejection(
+                status,
+                r#"{"code":"system.error","message":"未知的系统错误"}"#.to_owned(),
+            ))
+        }
+        Some(CallFault::Delay(wait)) => {
+            tokio::time::sleep(wait).await;
+            Some(next.run(request).await)
+        }
+        Some(CallFault::ApplyThenHold | CallFault::ApplyThenCut) => {
+            next.run(request).await;
+            None
+        }
+        Some(CallFault::Hold | CallFault::CutCall) => None,
+    };
+    let call = Call {
+        at: Timestamp::now(),
+        method,
+        path,
+        status: answered.as_ref().map(|response| response.status().as_u16()),
+        fault: name,
+        body: answered
+            .as_ref()
+            .and_then(|response| response.extensions().get::<open::OpenBody>())
+            .map(|body| body.0.clone()),
+    };
+    let keep = shared.options.keep;
+    shared.world().log_call(call, keep);
+    shared.notify();
+    match (answered, name) {
+        (Some(response), _) => branded(response),
+        (None, Some("cut_call" | "apply_then_cut")) => {
+            scissors.cut();
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        // The connection's reads fail when the simulator stops, which drops this request.
+        (None, _) => std::future::pending().await,
+    }
+}
+
+fn rejection(status: u16, body: String) -> Response {
+    let kind = match body.as_bytes().first() {
+        Some(b'<') => "text/html",
+        _ => "application/json;charset=utf-8",
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Adds the headers that DingTalk's answers carry.
+fn branded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static("DingTalk/1.0.0"));
+    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+        headers.insert("x-acs-request-id", id);
+    }
+    response
+}
