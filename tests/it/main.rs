@@ -1,4 +1,5 @@
 //! The integration tests: one binary, real sockets, no mocks.
 
+mod api;
 mod sim;
 mod sim_sdk;
