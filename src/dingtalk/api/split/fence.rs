@@ -6,6 +6,8 @@ use std::iter;
 const MAX_MARKER: usize = 32;
 /// Longest info string and indentation of a code fence, in bytes; a longer line is text.
 const MAX_INFO: usize = 64;
+/// Longest line that may be one, in bytes, white space behind it included.
+const MAX_LINE: usize = 256;
 
 /// A code fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,10 @@ pub(in crate::dingtalk::api) struct Fence<'a> {
 impl<'a> Fence<'a> {
     /// The fence that `line` opens outside of one.
     pub(in crate::dingtalk::api) fn opened_by(line: &'a str) -> Option<Self> {
+        // Lines may be megabytes long, and this is asked of every place in them.
+        if line.len() > MAX_LINE {
+            return None;
+        }
         let start = line.trim_start_matches([' ', '\t']);
         let indent = line.get(..line.len() - start.len())?;
         let first = start.chars().next().filter(|c| matches!(c, '`' | '~'))?;

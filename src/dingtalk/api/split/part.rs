@@ -87,6 +87,9 @@ impl<'a> Part<'a> {
 
     /// Whether `line`, and the whole fence that it opens when one part can hold it, still fit.
     fn whole_fits(&self, line: &str) -> bool {
+        if line.len() > self.room.bytes {
+            return false;
+        }
         let after = self.fence_after(line);
         let needed = |size: Size| self.here.size.plus(size).plus(reserve(after));
         if !needed(Size::of(line)).fits(self.room) {
@@ -152,7 +155,8 @@ impl<'a> Part<'a> {
         let after = self.fence_after(line);
         let opens = self.here.open.is_none() && after.is_some();
         // What one part can hold whole is moved to the next one.
-        let movable = Size::of(line).plus(reserve(after)).fits(self.room);
+        let movable =
+            line.len() <= self.room.bytes && Size::of(line).plus(reserve(after)).fits(self.room);
         let any = outside.into_iter().flatten().max_by_key(|cut| cut.at);
         if self.here.open.is_none()
             && (opens || movable)

@@ -150,6 +150,16 @@ fn a_limit_that_holds_nothing_still_ends() {
 }
 
 #[test]
+fn a_line_of_a_megabyte_is_cut_like_any_other() {
+    for unit in [" ", "`", "字", "[a](", "**"] {
+        let text = unit.repeat(1_000_000 / unit.len());
+        let parts = split(&text, Syntax::Markdown, limit(3800, 14_000));
+        assert_eq!(parts.concat(), text);
+        assert!(parts.len() < 400);
+    }
+}
+
+#[test]
 fn tables_get_a_blank_line_before_them_outside_of_fences() {
     let table = "| a | b |\n|---|---|\n| 1 | 2 |\n";
     assert_eq!(
