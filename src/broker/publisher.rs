@@ -142,12 +142,12 @@ impl Publisher {
 
     /// Whether another message may be published.
     pub fn has_room(&self) -> bool {
-        self.flights.len() + self.finished.len() < self.window
+        self.in_flight() < self.window
     }
 
-    /// Messages in flight.
+    /// Messages in flight: those that [`Publisher::settled`] has not brought back yet.
     pub fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.flights.len() + self.finished.len()
     }
 
     /// Sends `message` and keeps it until it settles; while the broker is away it is kept and sent
