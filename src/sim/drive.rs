@@ -143,11 +143,7 @@ impl Shared {
         match self.push(payload.clone(), 0, Aim::Any).await {
             Ok(_) => {}
             // An event that found nobody is tried again by the table.
-            Err(SimError::NoLink(_)) => {
-                let mut world = self.world();
-                self.plan_retry(&mut world, payload, 0, Instant::now());
-                self.schedule.notify_one();
-            }
+            Err(SimError::NoLink(_)) => self.nobody_there(payload, 0),
             Err(error) => return Err(error),
         }
         Ok(event_id)

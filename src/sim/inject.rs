@@ -203,6 +203,7 @@ impl Shared {
     async fn disconnect(&self, id: u64, bare: bool, reason: &str) -> Result<(), SimError> {
         let data = json!({ "reason": reason }).to_string();
         let app = self.app_of_link(id)?;
+        self.world().link(id)?.mode = LinkMode::Leaving;
         if bare {
             let text = json!({
                 "headers": {"topic": "disconnect", "contentType": "application/json"},
@@ -217,9 +218,6 @@ impl Shared {
             self.push(payload, 0, Aim::Link(id)).await?;
         }
         let mut world = self.world();
-        if let Ok(link) = world.link(id) {
-            link.mode = LinkMode::Leaving;
-        }
         world.plan_in(self.options.close_after_disconnect, Task::Close(id));
         self.schedule.notify_one();
         Ok(())

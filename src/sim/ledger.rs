@@ -201,15 +201,25 @@ impl Ledger {
         if self.entries.len() >= self.keep
             && let Some(old) = self.entries.pop_front()
         {
-            self.base += 1;
             if let Some(id) = old.foreign_id {
                 self.foreign.remove(&id);
             }
             if let Some(id) = old.payload.as_ref().and_then(Payload::business_id) {
-                self.by_id.remove(id.as_str());
+                self.forget_push(&id);
             }
+            self.base += 1;
         }
         self.entries.push_back(entry);
+    }
+
+    /// Takes the oldest push out of the index of its id.
+    fn forget_push(&mut self, id: &str) {
+        if let Some(pushes) = self.by_id.get_mut(id) {
+            pushes.retain(|seq| *seq != self.base);
+            if pushes.is_empty() {
+                self.by_id.remove(id);
+            }
+        }
     }
 
     /// Keeps the text of frame `seq` as it was written.

@@ -24,13 +24,22 @@ pub(in crate::sim) enum Task {
     /// The ack of this frame must be there.
     Deadline(u64),
     /// This payload comes again.
-    Redeliver(Payload, u32),
+    Redeliver(Retry),
     /// This link is closed.
     Close(u64),
     /// This link gets a SYSTEM ping.
     Ping(u64),
     /// A half-open link is noticed.
     Noticed(u64),
+}
+
+/// A delivery that comes again unless an ack settles its last frame first.
+#[derive(Debug)]
+pub(in crate::sim) struct Retry {
+    payload: Payload,
+    attempt: u32,
+    /// The frame that nobody took; absent when no connection was there to get one.
+    last: Option<u64>,
 }
 
 /// A task and its time; the earliest is the greatest, as the heap wants it.
@@ -107,7 +116,7 @@ impl Shared {
     fn perform(&self, task: Task) {
         match task {
             Task::Deadline(seq) => self.deadline(seq),
-            Task::Redeliver(payload, attempt) => self.redeliver(payload, attempt),
+            Task::Redeliver(retry) => self.redeliver(retry),
             Task::Close(id) => self.tell(id, Out::Close(1006)),
             Task::Noticed(id) => self.tell(id, Out::Reset(bytes::Bytes::new())),
             Task::Ping(id) => {
@@ -141,7 +150,16 @@ impl Shared {
                 RetryTable::Bot => pushed,
                 RetryTable::Event | RetryTable::Never => Instant::now(),
             };
-            self.plan_retry(&mut world, payload, attempt, from);
+            let last = Some(seq);
+            self.plan_retry(
+                &mut world,
+                Retry {
+                    payload,
+                    attempt,
+                    last,
+                },
+                from,
+            );
         }
         drop(world);
         self.notify();
@@ -154,48 +172,71 @@ impl Shared {
         };
         let attempt = entry.attempt;
         if let Some(payload) = entry.payload.clone() {
-            self.plan_retry(world, payload, attempt, Instant::now());
+            let last = Some(seq);
+            self.plan_retry(
+                world,
+                Retry {
+                    payload,
+                    attempt,
+                    last,
+                },
+                Instant::now(),
+            );
             self.schedule.notify_one();
         }
     }
 
-    /// Plans the next attempt, or gives up.
-    pub(in crate::sim) fn plan_retry(
-        &self,
-        world: &mut World,
-        payload: Payload,
-        attempt: u32,
-        from: Instant,
-    ) {
-        let table = match payload.retry() {
+    /// An event that found no connection: the retry table goes on.
+    pub(in crate::sim) fn nobody_there(&self, payload: Payload, attempt: u32) {
+        let retry = Retry {
+            payload,
+            attempt,
+            last: None,
+        };
+        self.plan_retry(&mut self.world(), retry, Instant::now());
+        self.schedule.notify_one();
+    }
+
+    /// Plans the attempt after `done`, or gives up.
+    fn plan_retry(&self, world: &mut World, done: Retry, from: Instant) {
+        let table = match done.payload.retry() {
             RetryTable::Event => &self.options.event_retries,
             RetryTable::Bot => &self.options.bot_retries,
             RetryTable::Never => return,
         };
-        match table.get(attempt as usize) {
-            Some(wait) => world.plan(from + *wait, Task::Redeliver(payload, attempt + 1)),
-            None if payload.retry() == RetryTable::Event => {
+        match table.get(done.attempt as usize) {
+            Some(wait) => {
+                let attempt = done.attempt + 1;
+                world.plan(from + *wait, Task::Redeliver(Retry { attempt, ..done }));
+            }
+            None if done.payload.retry() == RetryTable::Event => {
                 world.failed_events.push(EventFailure {
                     at: Timestamp::now(),
-                    app: payload.app().as_ref().to_owned(),
-                    event_id: payload.business_id().unwrap_or_default(),
+                    app: done.payload.app().as_ref().to_owned(),
+                    event_id: done.payload.business_id().unwrap_or_default(),
                 });
             }
             None => {}
         }
     }
 
-    fn redeliver(&self, payload: Payload, attempt: u32) {
-        match self.prepare(payload.clone(), attempt, Aim::Any) {
+    fn redeliver(&self, retry: Retry) {
+        let settled = retry.last.is_some_and(|seq| {
+            let world = self.world();
+            let entry = world.ledger.entry(seq);
+            entry.is_some_and(|entry| entry.state == FrameState::Acked)
+        });
+        if settled {
+            return;
+        }
+        match self.prepare(retry.payload.clone(), retry.attempt, Aim::Any) {
             Ok(prepared) => {
                 if prepared.out.try_send(Out::Bytes(prepared.bytes)).is_err() {
-                    let mut world = self.world();
-                    world.plan_in(NO_ROOM, Task::Redeliver(payload, attempt));
+                    self.world().plan_in(NO_ROOM, Task::Redeliver(retry));
                 }
             }
-            Err(SimError::NoLink(_)) if payload.retry() == RetryTable::Event => {
-                let mut world = self.world();
-                self.plan_retry(&mut world, payload, attempt, Instant::now());
+            Err(SimError::NoLink(_)) if retry.payload.retry() == RetryTable::Event => {
+                self.nobody_there(retry.payload, retry.attempt);
             }
             Err(_) => self.world().lost += 1,
         }
