@@ -14,6 +14,12 @@ use super::held::{Held, Shelf};
 use super::journey::Sender;
 use super::lanes::{LaneKey, Lanes};
 
+/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
+/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
+const MAX_HELD: usize = 8192;
+/// Most bytes of them. Requests are texts of some kilobytes; only a backlog of giants comes near.
+const MAX_BYTES: usize = 64 << 20;
+
 /// One request being worked on; it says its sequence when it ends.
 pub(super) type Running = BoxFuture<'static, u64>;
 
@@ -23,6 +29,8 @@ pub(super) struct Floor {
     sender: Arc<Sender>,
     shelf: Arc<Shelf>,
     lanes: Lanes,
+    /// Bytes of what is held.
+    bytes: usize,
     subjects: Subjects,
     stop: CancellationToken,
 }
@@ -38,6 +46,7 @@ impl Floor {
             sender,
             shelf,
             lanes: Lanes::default(),
+            bytes: 0,
             subjects,
             stop,
         }
@@ -48,9 +57,15 @@ impl Floor {
         self.lanes.len()
     }
 
+    /// Whether another request may be taken.
+    pub(super) fn has_room(&self) -> bool {
+        self.lanes.len() < MAX_HELD && self.bytes < MAX_BYTES
+    }
+
     /// Puts a delivery into its lanes; returns it as a journey when it may start.
     pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
         let held = self.shelf.put(incoming)?;
+        self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
         let keys = LaneKey::of(subject, address.as_ref());
@@ -60,7 +75,9 @@ impl Floor {
 
     /// Takes a request that ended out of its lanes; returns the journeys that may start now.
     pub(super) fn finish(&mut self, sequence: u64) -> Vec<Running> {
-        self.shelf.remove(sequence);
+        if let Some(held) = self.shelf.remove(sequence) {
+            self.bytes = self.bytes.saturating_sub(held.published.weight());
+        }
         let next = self.lanes.finish(sequence);
         next.into_iter()
             .filter_map(|sequence| self.shelf.find(sequence))

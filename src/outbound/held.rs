@@ -90,8 +90,8 @@ impl Shelf {
     }
 
     /// Lets go of a request.
-    pub(super) fn remove(&self, sequence: u64) {
-        lock(&self.held).remove(&sequence);
+    pub(super) fn remove(&self, sequence: u64) -> Option<Arc<Held>> {
+        lock(&self.held).remove(&sequence)
     }
 
     /// Keeps what is being worked on and lets go of the rest.

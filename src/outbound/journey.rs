@@ -74,6 +74,7 @@ impl Sender {
             account: &self.account,
             id: &reading.key.id,
             published,
+            subject: Some(&published.subject),
         };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {

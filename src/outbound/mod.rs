@@ -49,10 +49,6 @@ pub use served::Served;
 pub use strays::Strays;
 pub use timings::Timings;
 
-/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
-/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
-const MAX_HELD: usize = 8192;
-
 /// Longest time that handing the consumer to another bridge may take; it goes there by itself too.
 const HANDOVER: Duration = Duration::from_secs(1);
 
@@ -121,7 +117,7 @@ impl Outbound {
         loop {
             metrics.requests_held(&account, floor.len());
             tokio::select! {
-                incoming = feed.next(), if floor.len() < MAX_HELD => {
+                incoming = feed.next(), if floor.has_room() => {
                     running.extend(floor.admit(incoming));
                 }
                 Some(sequence) = running.next() => running.extend(floor.finish(sequence)),

@@ -30,6 +30,8 @@ pub(super) struct Trip<'a> {
     stop: &'a CancellationToken,
     /// Refusals in a row, for the growth of the wait.
     refusals: u32,
+    /// Why the request is given up, when it is not DingTalk that refuses it.
+    dead: Option<DeadReason>,
 }
 
 /// What follows an attempt.
@@ -54,6 +56,7 @@ impl<'a> Trip<'a> {
             plan,
             stop,
             refusals: 0,
+            dead: None,
         }
     }
 
@@ -64,7 +67,10 @@ impl<'a> Trip<'a> {
             }
         };
         let progress = self.hold.progress.clone();
-        let done = self.matter.ended(outcome, progress, cause);
+        let mut done = self.matter.ended(outcome, progress, cause);
+        if outcome == Outcome::Failed {
+            done.dead = self.dead.or(done.dead);
+        }
         self.sender.desk.finish(&self.hold, done).await
     }
 
@@ -75,6 +81,7 @@ impl<'a> Trip<'a> {
         let leg = match self.plan.leg(&self.hold.progress) {
             Ok(leg) => leg,
             Err(refusal) => {
+                self.dead = Some(refusal.reason);
                 return Ok(self.give_up(Cause {
                     code: refusal.reason.as_str().to_owned(),
                     message: refusal.detail,

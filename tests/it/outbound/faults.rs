@@ -235,3 +235,47 @@ async fn a_bridge_that_is_killed_again_and_again_under_load_repeats_nothing() {
     );
     assert_eq!(stage.receipts().await, 60);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_replica_takes_over_in_order_and_repeats_nothing() {
+    let stage = Stage::open(&["sales"]).await;
+    let other = stage.server.broker().await;
+    let path = USER_SEND_PATH.to_owned();
+    let delay = Fault::Delay {
+        path,
+        ms: 50,
+        times: None,
+    };
+    stage.sim.inject(delay).await.unwrap();
+    for n in 0..80 {
+        let user = n % 4;
+        let body = json!({"id": format!("r{n}"), "text": format!("{n}")});
+        stage.publish(&format!(".sales.user.u{user}"), body).await;
+    }
+    let first = stage.start("sales");
+    stage.sim.delivered_count(4).await.unwrap();
+    let _second = stage.start_on(&other, "sales", "secret-sales");
+    stage.sim.delivered_count(24).await.unwrap();
+    first.kill().await;
+    stage.done().await;
+    assert_eq!(stage.receipts().await, 80);
+    for user in 0..4 {
+        let numbers = |text: &String| text.parse::<u32>().unwrap();
+        let seen: Vec<u32> = stage
+            .texts_to(&format!("u{user}"))
+            .iter()
+            .map(numbers)
+            .collect();
+        let ascending = seen.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(ascending, "in order and once: {seen:?}");
+        for n in (0..80).filter(|n| n % 4 == user) {
+            let receipt = stage.receipt("sales", &format!("r{n}")).await;
+            match receipt.outcome {
+                Outcome::Sent => assert!(seen.contains(&n), "r{n}"),
+                Outcome::Uncertain => {}
+                other => panic!("r{n} ended as {other:?}"),
+            }
+        }
+        assert!(seen.len() >= 19, "one a chat may be in doubt: {seen:?}");
+    }
+}

@@ -148,10 +148,15 @@ impl Stage {
 
     /// Starts it with a secret of its own.
     pub fn start_with(&self, name: &str, secret: &str) -> Line {
+        self.start_on(&self.broker, name, secret)
+    }
+
+    /// Starts the pipeline of another replica, which has connections of its own.
+    pub fn start_on(&self, broker: &Broker, name: &str, secret: &str) -> Line {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
-            broker: self.broker.clone(),
+            broker: broker.clone(),
             subjects: self.subjects.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
