@@ -103,7 +103,7 @@ impl Desk {
                     warn!(step = what, %error, "the broker does not take an outbound step, trying again");
                 }
                 Err(error) => {
-                    debug!(step = what, %error, "the broker does not take an outbound step")
+                    debug!(step = what, %error, "the broker does not take an outbound step");
                 }
             }
             match patience {
