@@ -94,11 +94,6 @@ impl Shelf {
         lock(&self.held).remove(&sequence)
     }
 
-    /// Keeps what is being worked on and lets go of the rest.
-    pub(super) fn retain(&self, keep: impl Fn(u64) -> bool) {
-        lock(&self.held).retain(|sequence, _| keep(*sequence));
-    }
-
     /// Reports progress for everything held, every `period`, for ever.
     pub(super) async fn report(&self, period: Duration) {
         let mut beat = interval(period);

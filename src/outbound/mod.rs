@@ -109,6 +109,8 @@ impl Outbound {
         let mut feed = broker.requests(&account);
         let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
         let shelf = Arc::new(Shelf::default());
+        // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
+        health.account(&account, |health| health.sends_parked = None);
         let sender = Arc::new(Sender::new(desk, account.clone(), api, health));
         let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
         info!(dingtalk.account = %account, "outbound started");
@@ -120,7 +122,7 @@ impl Outbound {
                 incoming = feed.next(), if floor.has_room() => {
                     running.extend(floor.admit(incoming));
                 }
-                Some(sequence) = running.next() => running.extend(floor.finish(sequence)),
+                Some(ended) = running.next() => running.extend(floor.finish(ended)),
                 () = &mut beats => {}
                 () = stop.cancelled() => break,
             }

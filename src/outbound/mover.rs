@@ -327,7 +327,7 @@ pub(super) async fn refuse(
         Claim::Ended(done) => done,
         Claim::Mine(hold) => {
             let done = matter.refused(refusal, hold.progress.clone());
-            desk.finish(&hold, done).await?
+            desk.finish(&hold, done).await?.done()
         }
     };
     desk.close(matter, &done).await?;

@@ -9,11 +9,10 @@ use tracing::debug;
 use crate::dingtalk::api::{Accepted, ApiError};
 use crate::message::{DeadReason, Outcome, Part, Timestamp, Via};
 
-use super::claim::Hold;
+use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
-use super::ledger::Done;
 use super::plan::{Leg, Plan};
 use super::receipt::{Cause, Matter};
 use super::verdict::{Stage, Verdict, verdict};
@@ -60,7 +59,7 @@ impl<'a> Trip<'a> {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Box<Done>, LetGo> {
+    pub(super) async fn run(mut self) -> Result<End, LetGo> {
         let (outcome, cause) = loop {
             if let Step::End(outcome, cause) = self.attempt().await? {
                 break (outcome, cause);

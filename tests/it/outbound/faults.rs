@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use nats_dingtalk::broker::Bucket;
 use nats_dingtalk::message::Outcome;
 use nats_dingtalk::outbound::Drain;
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH, USER_SEND_PATH};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::stage::{CALL, Stage};
@@ -137,7 +138,7 @@ async fn a_stop_finishes_what_is_being_sent_and_leaves_the_rest_for_the_next() {
     }
     let line = stage.start("sales");
     until("a call is under way", || async {
-        let ledger = stage.broker.bucket(nats_dingtalk::broker::Bucket::Ledger);
+        let ledger = stage.broker.bucket(Bucket::Ledger);
         let entry = ledger.read("sales:r0").await.unwrap();
         entry.is_some_and(|entry| entry.value.windows(7).any(|bytes| bytes == b"sending"))
     })
@@ -278,4 +279,47 @@ async fn a_second_replica_takes_over_in_order_and_repeats_nothing() {
         }
         assert!(seen.len() >= 19, "one a chat may be in doubt: {seen:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_another_bridge_took_over_is_let_go_with_all_that_waits_behind_it() {
+    let stage = Stage::open(&["sales"]).await;
+    let path = USER_SEND_PATH.to_owned();
+    let busy = Fault::Reject {
+        path,
+        status: 429,
+        body: String::new(),
+        times: Some(1),
+    };
+    stage.sim.inject(busy).await.unwrap();
+    for n in 0..3 {
+        stage
+            .publish(
+                ".sales.user.u1",
+                json!({"id": format!("r{n}"), "text": format!("{n}")}),
+            )
+            .await;
+    }
+    let _line = stage.start("sales");
+    let ledger = stage.broker.bucket(Bucket::Ledger);
+    let taken = || async {
+        let Ok(Some(entry)) = ledger.read("sales:r0").await else {
+            return false;
+        };
+        let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
+        if record["state"] != "pending" || record["attempts"] != 1 {
+            return false;
+        }
+        record["owner"] = "another bridge".into();
+        let value = record.to_string().into();
+        ledger
+            .update("sales:r0", value, entry.revision)
+            .await
+            .is_ok()
+    };
+    until("another bridge took it over while it waits", taken).await;
+    stage.done().await;
+    assert_eq!(stage.texts_to("u1"), ["0", "1", "2"]);
+    assert_eq!(stage.receipts().await, 3);
+    assert_eq!(stage.receipt("sales", "r0").await.attempts, 2);
 }
