@@ -1,6 +1,8 @@
 //! One text frame: a tolerant envelope (stream-protocol.md, section 3). It decides nothing; what
 //! cannot be read stays empty and the text itself is kept.
 
+use std::fmt;
+
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -23,7 +25,7 @@ pub enum FrameType {
 }
 
 /// A frame that was read: every field optional but the text itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Frame {
     /// What kind of frame it is.
     pub frame_type: FrameType,
@@ -59,6 +61,21 @@ impl FrameType {
         } else {
             Self::Other(name.to_owned())
         }
+    }
+}
+
+impl fmt::Debug for Frame {
+    /// Leaves the payload out: it may hold a session webhook or a ticket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("frame_type", &self.frame_type)
+            .field("topic", &self.topic)
+            .field("message_id", &self.message_id)
+            .field("event_type", &self.event_type)
+            .field("event_id", &self.event_id)
+            .field("data_bytes", &self.data.len())
+            .field("text_bytes", &self.text.len())
+            .finish_non_exhaustive()
     }
 }
 

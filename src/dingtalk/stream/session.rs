@@ -57,10 +57,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Serves `ws` until it ends.
-    pub(super) async fn run(self, ws: Ws) -> Ended {
+    /// Serves a connection until it ends. It comes in halves because whole it would stand in the
+    /// memory of this future for as long as it lives.
+    pub(super) async fn run(
+        self,
+        mut sink: SplitSink<Ws, Message>,
+        mut stream: SplitStream<Ws>,
+    ) -> Ended {
         let opened = Instant::now();
-        let why = self.serve(ws).await;
+        let why = self.serve(&mut sink, &mut stream).await;
         Ended {
             generation: self.generation,
             why,
@@ -69,16 +74,15 @@ impl Session {
         }
     }
 
-    async fn serve(&self, ws: Ws) -> End {
-        let (mut sink, mut stream) = ws.split();
+    async fn serve(&self, sink: &mut SplitSink<Ws, Message>, stream: &mut SplitStream<Ws>) -> End {
         let (answers, mut waiting) = mpsc::channel(ANSWER_BOUND);
         let halt = CancellationToken::new();
         let end = {
             let pinger = answers.downgrade();
             // The reader owns the one sender beside those in tickets: once it has ended, the
             // writer ends with the last ticket.
-            let reader = self.read(&mut stream, answers, &halt);
-            let writer = write(&mut sink, &mut waiting);
+            let reader = self.read(stream, answers, &halt);
+            let writer = write(sink, &mut waiting);
             tokio::pin!(reader, writer);
             let end = tokio::select! {
                 biased;
@@ -107,7 +111,7 @@ impl Session {
             }
             End::Lost(_) | End::Silent => return end,
         };
-        let closing = self.close(&mut sink, &mut stream, code);
+        let closing = self.close(sink, stream, code);
         let _ = timeout(limit, closing).await;
         end
     }

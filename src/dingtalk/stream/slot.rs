@@ -156,7 +156,8 @@ impl Slot {
             stop: self.stop.clone(),
             pulse: Pulse::default(),
         };
-        self.sessions.push(Box::pin(session.run(ws)));
+        let (sink, stream) = ws.split();
+        self.sessions.push(Box::pin(session.run(sink, stream)));
         self.context.metrics.socket_opened(&self.context.account);
         let on_probation = live.on_probation;
         let replaced = self.live.replace(live);

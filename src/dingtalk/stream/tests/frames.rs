@@ -167,6 +167,18 @@ fn what_is_no_json_object_is_kept_as_undecodable() {
     assert_eq!(Frame::decode(marked.into()).frame_type, FrameType::Event);
 }
 
+#[test]
+fn debug_output_holds_no_payload() {
+    let frame = file("09-callback-bot-text-1to1-redelivered.json");
+    assert!(frame.data.contains("sendBySession"));
+    let shown = format!("{frame:?}");
+    assert!(
+        shown.contains("212b9d7c_165f_19bfa1a500a_1462f3c"),
+        "{shown}"
+    );
+    assert!(!shown.contains("session"), "{shown}");
+}
+
 proptest! {
     #[test]
     fn decoding_never_panics(text in ".{0,200}") {
