@@ -45,6 +45,8 @@ pub(super) struct Ended {
 /// One connection and what steers it.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
+    /// Counts the connection as open.
+    pub(super) _counted: Counted,
     pub(super) generation: u64,
     /// Takes cues under the generation of the session.
     pub(super) cues: mpsc::Sender<(u64, Cue)>,
@@ -54,6 +56,22 @@ pub(super) struct Session {
     pub(super) stop: CancellationToken,
     /// Signs of life.
     pub(super) pulse: Pulse,
+}
+
+/// Counts a connection as open until it is dropped, however that comes about.
+pub(super) struct Counted(Arc<Context>);
+
+impl Counted {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        context.metrics.socket_opened(&context.account);
+        Self(context)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.socket_closed(&self.0.account);
+    }
 }
 
 impl Session {

@@ -305,6 +305,26 @@ async fn stopping_gives_up_on_a_ticket_that_nobody_answers() {
 }
 
 #[tokio::test]
+async fn an_aborted_link_leaves_no_open_connection_in_the_metrics() {
+    let mut gateway = Gateway::start().await;
+    let mut link = start(&gateway, brisk());
+    let _peer = gateway.accept().await;
+    assert_eq!(link.change().await, LinkChange::Up);
+    assert!(
+        link.metrics
+            .encode()
+            .contains("sockets{account=\"sales\"} 1\n")
+    );
+    link.task.abort();
+    assert!(within(&mut link.task).await.unwrap_err().is_cancelled());
+    assert!(
+        link.metrics
+            .encode()
+            .contains("sockets{account=\"sales\"} 0\n")
+    );
+}
+
+#[tokio::test]
 async fn every_slot_of_an_account_has_a_connection_and_a_ticket_of_its_own() {
     let mut gateway = Gateway::start().await;
     let wide = config::Account {
