@@ -8,6 +8,7 @@ mod answer;
 mod backoff;
 mod connect;
 mod delivery;
+mod documented;
 mod ending;
 mod endpoint;
 mod frame;
