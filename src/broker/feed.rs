@@ -70,10 +70,10 @@ enum Source {
     Closed {
         retry_at: Instant,
     },
-    Opening(Boxed<Result<pull::Stream, BrokerError>>),
+    Opening(Boxed<Result<Box<pull::Stream>, BrokerError>>),
     Open {
         stream: Box<pull::Stream>,
-        takeover: Option<Takeover>,
+        takeover: Option<Box<Takeover>>,
     },
 }
 
@@ -82,7 +82,7 @@ struct Takeover {
     since: Instant,
     held: BTreeMap<u64, Incoming>,
     pending: Option<Pending>,
-    asking: Option<Boxed<Result<consumer::Info, BrokerError>>>,
+    asking: Option<Boxed<Result<Box<consumer::Info>, BrokerError>>>,
     ask_at: Instant,
     pause: Duration,
     progress_at: Instant,
@@ -97,9 +97,9 @@ struct Pending {
 
 enum Happened {
     Retry,
-    Opened(Result<pull::Stream, BrokerError>),
+    Opened(Result<Box<pull::Stream>, BrokerError>),
     Delivered(Result<jetstream::Message, String>),
-    Answered(Result<consumer::Info, BrokerError>),
+    Answered(Result<Box<consumer::Info>, BrokerError>),
     AskNow,
 }
 
@@ -204,10 +204,10 @@ impl Feed {
         self.source = Source::Opening(Box::pin(opening));
     }
 
-    fn opened(&mut self, stream: pull::Stream) {
+    fn opened(&mut self, stream: Box<pull::Stream>) {
         debug!(nats.consumer = %self.plan.durable, "consumer opened");
         self.source = Source::Open {
-            stream: Box::new(stream),
+            stream,
             takeover: None,
         };
     }
@@ -234,7 +234,8 @@ impl Feed {
             self.complained_at = None;
             if let Source::Open { takeover, .. } = &mut self.source {
                 let begun = takeover.take();
-                *takeover = Some(Takeover::new(begun.map(|begun| begun.held)));
+                let held = begun.map(|begun| begun.held);
+                *takeover = Some(Box::new(Takeover::new(held)));
             }
         }
         let Some(incoming) = Incoming::take(&self.hub, message, &self.outstanding) else {
@@ -258,13 +259,13 @@ impl Feed {
             ..
         } = &mut self.source
         {
-            let replies = takeover.to_progress();
+            let replies = takeover.due_for_progress();
             let asking = ask(Arc::clone(&self.hub), self.plan.durable.clone(), replies);
             takeover.asking = Some(Box::pin(asking));
         }
     }
 
-    fn answered(&mut self, answer: Result<consumer::Info, BrokerError>) {
+    fn answered(&mut self, answer: Result<Box<consumer::Info>, BrokerError>) {
         if let Source::Open {
             takeover: Some(takeover),
             ..
@@ -320,7 +321,7 @@ impl Takeover {
     }
 
     /// Reply subjects of what is held, when their time is to be extended.
-    fn to_progress(&mut self) -> Vec<String> {
+    fn due_for_progress(&mut self) -> Vec<String> {
         let now = Instant::now();
         if now < self.progress_at {
             return Vec::new();
@@ -331,7 +332,7 @@ impl Takeover {
 }
 
 /// The next step of a takeover; pending when there is none. Cancel-safe.
-async fn turn(takeover: &mut Option<Takeover>) -> Happened {
+async fn turn(takeover: &mut Option<Box<Takeover>>) -> Happened {
     let Some(takeover) = takeover else {
         return std::future::pending().await;
     };
@@ -346,7 +347,7 @@ async fn ask(
     hub: Arc<Hub>,
     durable: String,
     replies: Vec<String>,
-) -> Result<consumer::Info, BrokerError> {
+) -> Result<Box<consumer::Info>, BrokerError> {
     hub.consuming_ready().await?;
     let client = hub.consuming.client();
     for reply in replies {
@@ -356,12 +357,16 @@ async fn ask(
     info_of(&hub, &durable).await
 }
 
-async fn info_of(hub: &Hub, durable: &str) -> Result<consumer::Info, BrokerError> {
+async fn info_of(hub: &Hub, durable: &str) -> Result<Box<consumer::Info>, BrokerError> {
     let stream = hub.names.of("OUTBOUND");
     hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
 }
 
-async fn open(hub: Arc<Hub>, plan: Plan, pin: Option<String>) -> Result<pull::Stream, BrokerError> {
+async fn open(
+    hub: Arc<Hub>,
+    plan: Plan,
+    pin: Option<String>,
+) -> Result<Box<pull::Stream>, BrokerError> {
     hub.consuming_ready().await?;
     let away = |error: &dyn std::fmt::Display| BrokerError::Away(error.to_string());
     let config = pull::Config {
@@ -392,6 +397,7 @@ async fn open(hub: Arc<Hub>, plan: Plan, pin: Option<String>) -> Result<pull::St
         .group(GROUP)
         .messages()
         .await
+        .map(Box::new)
         .map_err(|error| away(&error))
 }
 

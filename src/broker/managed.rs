@@ -139,7 +139,7 @@ impl ManagedServer {
                 }
                 // Somebody else was faster on the port.
                 Err(error) if tries > 0 => {
-                    warn!(error = %error, "nats-server did not start; trying another port")
+                    warn!(error = %error, "nats-server did not start; trying another port");
                 }
                 Err(error) => return Err(error),
             }

@@ -186,7 +186,7 @@ impl Publisher {
                     self.line = Line::Up(open);
                 }
                 Happened::Opened(Err(error)) => {
-                    self.complain("publishing connection not opened", &error)
+                    self.complain("publishing connection not opened", &error);
                 }
                 Happened::Answer(message) => {
                     self.answered(&message);
