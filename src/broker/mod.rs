@@ -2,6 +2,7 @@
 //! knows no DingTalk.
 
 mod connection;
+mod consumer;
 mod error;
 mod feed;
 mod fitness;
@@ -15,6 +16,7 @@ mod publisher;
 mod recent;
 mod strays;
 mod streams;
+mod takeover;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -186,7 +188,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn retire(&self, account: &AccountName) -> Result<(), BrokerError> {
-        feed::retire(&self.hub, account).await
+        consumer::retire(&self.hub, account).await
     }
 
     /// Requests that no consumer would ever take, at most `limit`: accounts that nobody serves, and
