@@ -95,7 +95,13 @@ async fn one(contender: Contender, run: u64, frames: u64, pace: Pace) -> Option<
     let result = pusher::push(&mut socket, run * 2 + 1, frames, pace, PATIENCE).await;
     let cpu = process.cpu() - before;
     let stored = setting.stored().await;
-    Some(Row::new(&result, cpu, process.memory("VmHWM"), frames, stored == frames + WARM_UP))
+    Some(Row::new(
+        &result,
+        cpu,
+        process.memory("VmHWM"),
+        frames,
+        stored == frames + WARM_UP,
+    ))
 }
 
 /// Memory of the bridge with this many accounts connected and nothing to do.

@@ -23,7 +23,8 @@ impl Process {
 
     /// Processor time used so far, in user and kernel.
     pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
         // Fields 14 and 15, counted behind the name, which may hold blanks.
         let ticks: u64 = stat
             .rsplit_once(')')

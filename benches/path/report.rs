@@ -80,7 +80,9 @@ impl Table {
     pub fn print(&self) {
         for (setting, rows) in &self.0 {
             println!("\n### {setting}\n");
-            println!("| | frames/s | ack p50 ms | p99 | p99.9 | CPU µs/frame | peak RSS MiB | all stored and answered |");
+            println!(
+                "| | frames/s | ack p50 ms | p99 | p99.9 | CPU µs/frame | peak RSS MiB | all stored and answered |"
+            );
             println!("|---|---:|---:|---:|---:|---:|---:|---|");
             for contender in Contender::ALL {
                 let Some(rate) = self.median_rate(setting, contender) else {

@@ -358,8 +358,7 @@ async fn ask(
 
 async fn info_of(hub: &Hub, durable: &str) -> Result<consumer::Info, BrokerError> {
     let stream = hub.names.of("OUTBOUND");
-    hub.ask(format!("CONSUMER.INFO.{stream}.{durable}"), &())
-        .await
+    hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
 }
 
 async fn open(hub: Arc<Hub>, plan: Plan, pin: Option<String>) -> Result<pull::Stream, BrokerError> {
@@ -429,7 +428,7 @@ pub(super) async fn retire(hub: &Hub, account: &AccountName) -> Result<(), Broke
     }
     let stream = hub.names.of("OUTBOUND");
     let subject = format!("CONSUMER.DELETE.{stream}.{durable}");
-    match hub.ask::<_, serde::de::IgnoredAny>(subject, &()).await {
+    match hub.look::<serde::de::IgnoredAny>(subject).await {
         Err(error) if !error.is_code(NO_CONSUMER) => Err(error),
         _ => Ok(()),
     }

@@ -10,6 +10,7 @@ use async_nats::connection::State;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Event};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
@@ -26,6 +27,8 @@ use crate::telemetry::{Health, Metrics, PartState};
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a request looks whether the connection came back.
 const READY_POLL: Duration = Duration::from_millis(25);
+/// Where JetStream's API listens.
+const API: &str = "$JS.API";
 /// Name of this part on the health board.
 const PART: &str = "broker";
 
@@ -246,8 +249,31 @@ impl Hub {
         Q: Serialize + ?Sized,
         A: DeserializeOwned,
     {
+        let question = serde_json::to_vec(question);
+        let question = question.map_err(|error| BrokerError::Away(error.to_string()))?;
+        self.call(subject, question.into()).await
+    }
+
+    /// Asks JetStream's API something without content, which must be empty: it refuses `null`.
+    pub(super) async fn look<A>(&self, subject: String) -> Result<A, BrokerError>
+    where
+        A: DeserializeOwned,
+    {
+        self.call(subject, Bytes::new()).await
+    }
+
+    async fn call<A>(&self, subject: String, question: Bytes) -> Result<A, BrokerError>
+    where
+        A: DeserializeOwned,
+    {
         self.ready().await?;
-        let answer = self.jetstream.request(subject, question).await;
+        let request = Request::new()
+            .payload(question)
+            .timeout(Some(REQUEST_TIMEOUT));
+        let asking = self
+            .control
+            .send_request(format!("{API}.{subject}"), request);
+        let answer = serde_json::from_slice(&asking.await?.payload);
         match answer.map_err(|error| BrokerError::Away(error.to_string()))? {
             Response::Ok(answer) => Ok(answer),
             Response::Err { error } => Err(error.into()),

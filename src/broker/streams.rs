@@ -117,7 +117,7 @@ async fn ensure(hub: &Hub, plan: &Plan) -> Result<(), BrokerError> {
 }
 
 async fn find(hub: &Hub, name: &str) -> Result<Option<Info>, BrokerError> {
-    match hub.ask(format!("STREAM.INFO.{name}"), &()).await {
+    match hub.look(format!("STREAM.INFO.{name}")).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if error.is_code(NO_STREAM) => Ok(None),
         Err(error) => Err(error),

@@ -1,6 +1,9 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
+mod architecture;
 mod broker;
+mod outbound;
 mod sim;
 mod sim_sdk;
+mod stream;
 mod support;

@@ -1,6 +1,7 @@
 //! Messages to the robot: where, who, when, what, and how to answer (stream-protocol.md, section 5).
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use memchr::memmem;
@@ -150,20 +151,27 @@ fn drop_masked_robot(all: &mut Vec<Mention<'_>>) {
     }
 }
 
-/// Without empty entries and repeated ids.
-fn once(all: Vec<Mention<'_>>) -> Vec<Mention<'_>> {
-    let mut kept: Vec<Mention<'_>> = Vec::with_capacity(all.len());
-    for one in all {
-        let repeated = kept.iter().any(|other| {
-            let same_id = one.id.is_some() && one.id == other.id;
-            let same_staff = one.staff_id.is_some() && one.staff_id == other.staff_id;
-            same_id || same_staff || one == *other
-        });
-        if !repeated && one != Mention::default() {
-            kept.push(one);
+/// Without empty entries and without those that repeat an id.
+fn once(mut all: Vec<Mention<'_>>) -> Vec<Mention<'_>> {
+    let mut seen = HashSet::with_capacity(all.len());
+    all.retain(|one| {
+        let ids = [
+            &one.id,
+            &one.staff_id,
+            &one.union_id,
+            &one.mobile,
+            &one.name,
+        ];
+        let told = ids.into_iter().enumerate();
+        let told = told.filter_map(|(at, id)| Some((at, id.as_ref()?.clone())));
+        let (mut any, mut new) = (false, true);
+        for id in told {
+            any = true;
+            new &= seen.insert(id);
         }
-    }
-    kept
+        any && new
+    });
+    all
 }
 
 /// The lists beside a text: `at: {atUserIds, atDingtalkIds, atMobiles}`.

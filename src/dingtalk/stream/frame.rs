@@ -273,6 +273,3 @@ fn integer(value: &RawValue) -> Option<i64> {
         number.is_finite().then_some(number as i64)
     })
 }
-
-#[cfg(test)]
-mod tests;

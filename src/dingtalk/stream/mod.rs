@@ -8,6 +8,7 @@ mod answer;
 mod backoff;
 mod connect;
 mod delivery;
+mod ending;
 mod endpoint;
 mod frame;
 mod link;
@@ -15,6 +16,8 @@ mod pulse;
 mod refusal;
 mod session;
 mod slot;
+mod standing;
+mod write;
 
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};

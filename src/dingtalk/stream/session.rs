@@ -10,59 +10,28 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
-use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer};
 use super::connect::Ws;
 use super::delivery::{AckTicket, Delivery};
+use super::ending::{Cue, End};
 use super::frame::{Frame, FrameType};
 use super::link::Context;
 use super::pulse::{Finding, Pulse, Watch};
-use super::refusal;
+use super::write::write;
 use crate::message::Timestamp;
 
 /// Answers waiting for one socket. Above what a pipeline holds in flight, so that a burst of stored
 /// frames after a broker outage is answered whole; the memory is taken only when used.
 const ANSWER_BOUND: usize = 16 * 1024;
-/// Answers written with one flush.
-const ANSWER_BATCH: usize = 256;
 /// Frames read in one go before the writer has its turn.
 const READ_BURST: u32 = 64;
-/// A peer that takes nothing for so long is dead.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How often the time of the last frame is reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    /// DingTalk closed it; says with which code and reason.
-    Closed(String),
-    /// It broke; says how.
-    Lost(String),
-    /// Two pings went without any sign of life.
-    Silent,
-    /// A frame was larger than what is taken.
-    TooLarge(String),
-    /// It was replaced, or the link stops.
-    Let,
-    /// Nobody takes deliveries any more.
-    Deaf,
-}
-
-/// Why a connection should be replaced while it still works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cue {
-    /// DingTalk announced that it will close it; says why.
-    Disconnect(String),
-    /// A ping was missed.
-    Suspect,
-    /// The machine slept.
-    Slept,
-}
 
 /// What remains of a connection.
 #[derive(Debug)]
@@ -85,31 +54,6 @@ pub(super) struct Session {
     pub(super) stop: CancellationToken,
     /// Signs of life.
     pub(super) pulse: Pulse,
-}
-
-impl End {
-    /// For people.
-    pub(super) fn reason(&self) -> String {
-        match self {
-            Self::Closed(why) => format!("closed by DingTalk ({why})"),
-            Self::Lost(why) => format!("connection lost ({why})"),
-            Self::Silent => "no answer to two pings".to_owned(),
-            Self::TooLarge(why) => format!("a frame was too large ({why})"),
-            Self::Let => "let go".to_owned(),
-            Self::Deaf => "nobody takes deliveries any more".to_owned(),
-        }
-    }
-}
-
-impl Cue {
-    /// For people.
-    pub(super) fn reason(&self) -> String {
-        match self {
-            Self::Disconnect(why) => format!("DingTalk announced a disconnect ({why})"),
-            Self::Suspect => "a ping was not answered".to_owned(),
-            Self::Slept => "the clock jumped".to_owned(),
-        }
-    }
 }
 
 impl Session {
@@ -209,9 +153,9 @@ impl Session {
             let text = match message {
                 Some(Ok(Message::Text(text))) => Some(text),
                 Some(Ok(Message::Binary(bytes))) => self.binary(bytes),
-                Some(Ok(Message::Close(frame))) => return End::Closed(close_reason(frame)),
+                Some(Ok(Message::Close(frame))) => return End::of_goodbye(frame),
                 Some(Ok(_)) => None,
-                Some(Err(error)) => return read_failed(&error),
+                Some(Err(error)) => return End::of_read(&error),
                 None => return End::Lost("the end of the stream".to_owned()),
             };
             if let Some(text) = text
@@ -363,49 +307,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Writes answers until every sender is gone, as many with one flush as are waiting.
-async fn write(sink: &mut SplitSink<Ws, Message>, waiting: &mut mpsc::Receiver<Answer>) -> End {
-    let mut batch = Vec::new();
-    loop {
-        if waiting.recv_many(&mut batch, ANSWER_BATCH).await == 0 {
-            return End::Let;
-        }
-        match timeout(WRITE_LIMIT, write_batch(sink, &mut batch)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return End::Lost(refusal::chain(&error)),
-            Err(_) => return End::Lost("DingTalk takes no answers".to_owned()),
-        }
-    }
-}
-
-async fn write_batch(
-    sink: &mut SplitSink<Ws, Message>,
-    batch: &mut Vec<Answer>,
-) -> Result<(), tungstenite::Error> {
-    for answer in batch.drain(..) {
-        sink.feed(answer.into_message()).await?;
-    }
-    sink.flush().await
-}
-
-fn read_failed(error: &tungstenite::Error) -> End {
-    match error {
-        tungstenite::Error::Capacity(error) => End::TooLarge(error.to_string()),
-        other => End::Lost(refusal::chain(other)),
-    }
-}
-
-fn close_reason(frame: Option<CloseFrame>) -> String {
-    frame.map_or_else(
-        || "no code".to_owned(),
-        |frame| {
-            let said = match frame.reason.is_empty() {
-                true => String::new(),
-                false => format!(": {}", refusal::excerpt(&frame.reason)),
-            };
-            format!("code {}{said}", u16::from(frame.code))
-        },
-    )
 }

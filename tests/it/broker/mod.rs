@@ -3,6 +3,6 @@
 mod feeds;
 mod keyvalue;
 mod managed;
-mod nats;
+pub mod nats;
 mod publishing;
 mod streams;

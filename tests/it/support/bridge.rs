@@ -124,7 +124,7 @@ pub struct Bridge {
 
 /// An HTTP client that goes nowhere but to loopback.
 pub fn client() -> reqwest::Client {
-    nats_dingtalk::install_crypto();
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
         .timeout(Duration::from_secs(5))

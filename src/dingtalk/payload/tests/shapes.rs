@@ -303,6 +303,17 @@ fn whether_the_robot_is_mentioned_is_told_or_inferred() {
 }
 
 #[test]
+fn everyone_mentioned_is_listed_once_and_the_robot_never() {
+    let robot = fixture("21")["chatbotUserId"].clone();
+    let frame = group(json!({
+        "atUsers": [{"dingtalkId": robot}, {"dingtalkId": "a", "staffId": "s"}, {"dingtalkId": "a"}, {}, 5, {"dingtalkId": "out"}],
+        "text": {"content": "x", "at": {"atDingtalkIds": ["a", robot, "b", ""], "atMobiles": ["1", "1"], "atUserIds": ["s", "t"]}}
+    }));
+    let expected = r#"group cid9nrxLYtEMKH0MMRUH7EjaZ== | text "x" @s @out @t @b @1"#;
+    assert_eq!(line(&read(&frame)), expected);
+}
+
+#[test]
 fn a_used_up_quota_is_a_notice() {
     for (name, code) in [
         ("errCode", json!(20001)),

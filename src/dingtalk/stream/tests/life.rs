@@ -269,6 +269,25 @@ async fn stopping_waits_for_open_tickets_before_it_says_goodbye() {
 }
 
 #[tokio::test]
+async fn what_arrives_while_the_link_stops_is_delivered_without_an_answer() {
+    let mut gateway = Gateway::start().await;
+    let mut link = start(&gateway, brisk());
+    let mut peer = gateway.accept().await;
+    peer.push(&bot("open")).await;
+    let open = link.delivery().await;
+    link.stop.cancel();
+    peer.push(&bot("late")).await;
+    assert!(open.ticket.answer(Ack::Done));
+    let late = link.delivery().await;
+    assert_eq!(late.frame.message_id.as_deref(), Some("late"));
+    late.ticket.answer(Ack::Done);
+    let (texts, code) = peer.end().await;
+    assert_eq!(texts[0]["headers"]["messageId"], "open");
+    assert_eq!(code, Some(1000));
+    within(&mut link.task).await.unwrap();
+}
+
+#[tokio::test]
 async fn stopping_gives_up_on_a_ticket_that_nobody_answers() {
     let mut gateway = Gateway::start().await;
     let timings = Timings {
