@@ -2,6 +2,7 @@
 
 mod architecture;
 mod broker;
+mod examples;
 mod outbound;
 mod sim;
 mod sim_sdk;
