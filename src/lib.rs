@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order: [`message`] is the language, [`config`] and [`telemetry`] are leaves beside it;
 //! [`broker`], [`dingtalk`] and [`spool`] are adapters that never meet; [`inbound`] and [`outbound`] are peers that
-//! never meet either; [`ops`] runs, [`bridge`] composes, [`sim`] is a DingTalk to
+//! never meet either; [`ops`] runs, [`bridge`] composes, [`cli`] is what a person types, [`sim`] is a DingTalk to
 //! try all of it against.
 //!
 //! Words: an *account* is one DingTalk app, a *link* its Stream connections, a *session* one of them, a *frame*
@@ -19,6 +19,7 @@
 
 pub mod bridge;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod dingtalk;
 pub mod inbound;

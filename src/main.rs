@@ -1,3 +1,7 @@
-//! Entry point.
+//! Entry point: everything a person types is read in `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nats_dingtalk::cli::run()
+}

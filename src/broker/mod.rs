@@ -13,8 +13,10 @@ mod objects;
 mod outgoing;
 mod publisher;
 mod recent;
+mod replay;
 mod strays;
 mod streams;
+mod survey;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -32,7 +34,9 @@ pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
+pub use replay::{Recorded, Replay, Shelf, Start};
 pub use strays::Stray;
+pub use survey::Survey;
 
 use crate::config;
 use crate::message::{AccountName, Timestamp};

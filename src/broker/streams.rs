@@ -80,7 +80,7 @@ pub(super) async fn prepare(hub: &Hub) -> Result<(), BrokerError> {
     Ok(())
 }
 
-fn check_server(hub: &Hub) -> Result<(), BrokerError> {
+pub(super) fn check_server(hub: &Hub) -> Result<(), BrokerError> {
     let at_least = |(major, minor)| hub.client().is_server_compatible(major, minor, 0);
     let version = hub.client().server_info().version;
     if !at_least(OLDEST_SERVER) {

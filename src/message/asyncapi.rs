@@ -52,7 +52,7 @@ fn channels(subjects: &Subjects) -> Value {
     json!({
         "inbound": channel(&chat("inbound"), "INBOUND", "inbound",
             "Messages, card actions, events and unknown frames, in the order of arrival for each chat"),
-        "gated": channel(&chat("gated"), "INBOUND", "inbound",
+        "gated": channel(&chat("gated"), "GATED", "inbound",
             "What the policy of an account kept out, where it is configured to be published"),
         "outboundChat": channel(&chat("outbound"), "OUTBOUND", "outbound",
             "Requests for one chat, sent in the order of publishing"),

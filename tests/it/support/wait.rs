@@ -25,7 +25,10 @@ pub async fn within<T>(
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {patience:?} in vain for {what}"
+        );
         sleep(LOOK).await;
     }
 }

@@ -1,0 +1,53 @@
+//! Looking at a broker without changing it: version, JetStream, every stream. It creates nothing.
+
+use async_nats::jetstream::account::Account;
+use async_nats::jetstream::stream::Info;
+
+use super::error::{BrokerError, NO_STREAM};
+use super::{Broker, fitness, streams};
+
+/// What a broker looks like to a bridge that would start on it.
+#[derive(Debug)]
+pub struct Survey {
+    /// Version of the server.
+    pub version: String,
+    /// Why the server cannot be used, when it is too old.
+    pub server: Result<(), BrokerError>,
+    /// Why JetStream cannot be used, when it is off or not permitted.
+    pub jetstream: Result<(), BrokerError>,
+    /// Streams and buckets by name: `true` fits, `false` is missing and would be created, an error
+    /// would stop the bridge.
+    pub streams: Vec<(String, Result<bool, BrokerError>)>,
+}
+
+impl Broker {
+    /// Looks at the broker and changes nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`] when it cannot be reached within 5 s.
+    pub async fn survey(&self) -> Result<Survey, BrokerError> {
+        let hub = &self.hub;
+        hub.ready().await?;
+        let mut survey = Survey {
+            version: hub.client().server_info().version,
+            server: streams::check_server(hub),
+            jetstream: Ok(()),
+            streams: Vec::new(),
+        };
+        if let Err(error) = hub.ask::<_, Account>("INFO".to_owned(), &()).await {
+            survey.jetstream = Err(error);
+            return Ok(survey);
+        }
+        for plan in streams::plans(&hub.names, &hub.settings) {
+            let name = plan.config.name.clone();
+            let found = hub.ask::<_, Info>(format!("STREAM.INFO.{name}"), &()).await;
+            let fits = match found {
+                Ok(found) => fitness::check(&plan, &found.config).map(|()| true),
+                Err(error) if error.is_code(NO_STREAM) => Ok(false),
+                Err(error) => Err(error),
+            };
+            survey.streams.push((name, fits));
+        }
+        Ok(survey)
+    }
+}

@@ -1,0 +1,81 @@
+//! `run`: the bridge, until a signal stops it. It knows no part of the bridge.
+
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::sync::Notify;
+
+use super::exit::Failure;
+use super::settings::BridgeArgs;
+use crate::bridge::{Bridge, BridgeError, Ended, Reload};
+use crate::broker::BrokerError;
+use crate::config::{self, Config, Environment};
+use crate::ops::{Signals, Stop};
+use crate::telemetry::init_log;
+
+/// Run the bridge
+///
+/// Needs nothing but DINGTALK_CLIENT_ID and DINGTALK_CLIENT_SECRET in the environment: without nats.url it starts a
+/// nats-server of its own. SIGTERM or Ctrl-C lets it finish what it holds, a second one ends it at once; SIGHUP
+/// reads the configuration again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    DINGTALK_CLIENT_ID=ding… DINGTALK_CLIENT_SECRET=… nats-dingtalk run\n  \
+    nats-dingtalk run --config bridge.toml --log-format json\n  \
+    nats-dingtalk run --nats-url nats://broker:4222 --admin-listen 0.0.0.0:8680")]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    bridge: BridgeArgs,
+}
+
+/// Runs until stopped.
+pub(super) async fn execute(args: RunArgs) -> Result<(), Failure> {
+    let source = args.bridge.source();
+    let environment = Environment::capture();
+    let config = config::load_from(&source, &environment)?;
+    config.require_accounts()?;
+    init_log(&config.log).map_err(Failure::usage)?;
+    let signals = Signals::install().map_err(Failure::failed)?;
+    let stop = Stop::new(config.ops.stop_grace);
+    let reload = Reload {
+        wanted: Arc::new(Notify::new()),
+        source,
+        environment,
+    };
+    let wanted = Arc::clone(&reload.wanted);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = config.accounts.len(),
+        "bridge starts"
+    );
+    let ended = tokio::select! {
+        ended = Box::pin(serve(config, stop.clone(), reload)) => ended,
+        // Never ends by itself: a signal only moves `stop` or `wanted`.
+        () = signals.watch(stop, &wanted) => Ok(Ended::CutShort),
+    };
+    match ended {
+        Ok(Ended::Clean) => Ok(()),
+        Ok(Ended::CutShort) => Err(Failure::CutShort),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// Builds and runs the bridge; a stop while it is being built leaves nothing to drain.
+async fn serve(config: Config, stop: Stop, reload: Reload) -> Result<Ended, BridgeError> {
+    let bridge = tokio::select! {
+        bridge = Bridge::connect(config) => bridge?,
+        () = stop.drain.cancelled() => return Ok(Ended::Clean),
+    };
+    bridge.run(stop, reload).await
+}
+
+fn failure(error: BridgeError) -> Failure {
+    match error {
+        BridgeError::Net(_) | BridgeError::Broker(BrokerError::Unfit(_)) => Failure::usage(error),
+        BridgeError::Broker(_)
+        | BridgeError::Server(_)
+        | BridgeError::Spool(_)
+        | BridgeError::Admin(_)
+        | BridgeError::Task(_) => Failure::failed(error),
+    }
+}

@@ -1,0 +1,234 @@
+//! `send`: one message to one chat, and what became of it. It knows no DingTalk: it is a client of
+//! the bridge like any other.
+
+use std::io::{IsTerminal, Read};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use clap::Args;
+
+use super::exit::Failure;
+use super::settings::{self, BrokerArgs};
+use super::{print, span};
+use crate::broker::{BrokerError, Outgoing, Replay, Shelf, Start, Stored};
+use crate::config::Config;
+use crate::message::{
+    AccountName, Markdown, Outcome, Receipt, Request, RequestId, Target, Timestamp, header,
+};
+
+/// Letters of a random id.
+const ID_LETTERS: usize = 12;
+
+/// Send one message to a chat and wait for its receipt
+///
+/// The text is the argument, or standard input when it is `-` or missing. The message is stored in the broker
+/// first; it is sent as soon as a bridge serves the account, even if nobody waits any more.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    nats-dingtalk send sales user:manager1 'the report is ready'\n  \
+    nats-dingtalk send sales group:cid6KeB+/oA== --markdown --title Build < build.md\n  \
+    nats-dingtalk send sales user:manager1 'paid' --id order-42-paid   # again: not sent twice")]
+pub(super) struct SendArgs {
+    /// Account that sends
+    #[arg(value_parser = |text: &str| AccountName::parse(text))]
+    account: AccountName,
+    /// Who gets it: user:<staffId> or group:<openConversationId>
+    #[arg(value_name = "TARGET", value_parser = target)]
+    to: Target,
+    /// What is said; `-` or nothing reads standard input
+    text: Option<String>,
+    /// The text is markdown
+    #[arg(short, long)]
+    markdown: bool,
+    /// Title of the markdown, shown in notifications [default: its first line]
+    #[arg(long, requires = "markdown")]
+    title: Option<String>,
+    /// Idempotency key: under one key at most one message is sent [default: a random one]
+    #[arg(long, value_name = "KEY", value_parser = |text: &str| RequestId::parse(text))]
+    id: Option<RequestId>,
+    /// How long to wait for the receipt
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = span::duration)]
+    timeout: Duration,
+    /// Print the receipt as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let target: Target = serde_json::from_value(text.into()).map_err(|_| {
+        format!("`{text}` is no target; write user:<staffId> or group:<openConversationId>")
+    })?;
+    target.check().map_err(|error| error.to_string())?;
+    Ok(target)
+}
+
+/// Sends, waits, prints the receipt; fails unless it says `sent`.
+pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => random_id()?,
+    };
+    let payload = payload(&args, &id)?;
+    let config = args.broker.load_quietly()?;
+    let broker = settings::connect(&config).await?;
+    let receipts = config.nats.subjects.receipt(&args.account, &id);
+    // Opened before the request is stored, so that no receipt comes too early; one that is there
+    // already is the outcome of this key.
+    let replay = broker
+        .replay(Shelf::Receipts, receipts.clone(), Start::Newest)
+        .await
+        .map_err(Failure::failed)?;
+    let stored = broker
+        .store(&request(&args, &config, &id, payload)?)
+        .await
+        .map_err(Failure::failed)?;
+    if stored.duplicate {
+        print::aside(&format!(
+            "id {id} was used a moment ago: nothing new is sent"
+        ));
+    }
+    let receipt = tokio::time::timeout(args.timeout, first(replay)).await;
+    broker.close().await;
+    match receipt {
+        Ok(receipt) => show(&args, &receipt.map_err(Failure::failed)?),
+        Err(_) => Err(Failure::Failed(late(&args, stored, &receipts))),
+    }
+}
+
+fn payload(args: &SendArgs, id: &RequestId) -> Result<Bytes, Failure> {
+    let text = match args.text.as_deref() {
+        Some(text) if text != "-" => text.to_owned(),
+        _ => read_input()?,
+    };
+    let mut request = if args.markdown {
+        Request {
+            markdown: Some(Markdown {
+                title: args.title.clone(),
+                text,
+            }),
+            ..Request::default()
+        }
+    } else {
+        Request::plain(&text)
+    };
+    request.id = Some(id.clone());
+    request.content().map_err(Failure::usage)?;
+    Ok(serde_json::to_vec(&request)
+        .map_err(Failure::failed)?
+        .into())
+}
+
+fn read_input() -> Result<String, Failure> {
+    let mut input = std::io::stdin();
+    if input.is_terminal() {
+        print::aside("reading the text from standard input; end it with Ctrl-D");
+    }
+    let mut text = String::new();
+    input
+        .read_to_string(&mut text)
+        .context("cannot read the text from standard input")
+        .map_err(Failure::Failed)?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn request(
+    args: &SendArgs,
+    config: &Config,
+    id: &RequestId,
+    payload: Bytes,
+) -> Result<Outgoing, Failure> {
+    let (kind, chat) = args.to.address().ok_or_else(|| {
+        Failure::Usage(anyhow!(
+            "a target is user:<staffId> or group:<openConversationId>"
+        ))
+    })?;
+    Ok(Outgoing {
+        subject: config.nats.subjects.outbound(&args.account, kind, &chat),
+        headers: vec![
+            (header::MSG_ID.to_owned(), id.as_str().to_owned()),
+            (
+                header::CONTENT_TYPE.to_owned(),
+                "application/json".to_owned(),
+            ),
+        ],
+        payload,
+    })
+}
+
+/// The receipt, however often the broker goes away meanwhile.
+async fn first(mut replay: Replay) -> anyhow::Result<Receipt> {
+    loop {
+        match replay.next().await {
+            Ok(recorded) => {
+                return serde_json::from_slice(&recorded.payload)
+                    .with_context(|| format!("{} holds no receipt", recorded.subject));
+            }
+            Err(BrokerError::Away(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn late(args: &SendArgs, stored: Stored, receipts: &str) -> anyhow::Error {
+    anyhow!(
+        "no receipt within {:?}: the request is stored (sequence {}) and is sent as soon as a bridge serves account `{}`; its receipt will be on {receipts}",
+        args.timeout,
+        stored.sequence,
+        args.account
+    )
+}
+
+fn show(args: &SendArgs, receipt: &Receipt) -> Result<(), Failure> {
+    if args.json {
+        print::line(&serde_json::to_string(receipt).map_err(Failure::failed)?)?;
+    } else {
+        print::line(&describe(receipt))?;
+    }
+    match receipt.outcome {
+        Outcome::Sent => Ok(()),
+        Outcome::Failed | Outcome::Expired | Outcome::Uncertain => Err(Failure::Said),
+    }
+}
+
+/// The receipt for people.
+fn describe(receipt: &Receipt) -> String {
+    let mut text = match receipt.outcome {
+        Outcome::Sent => "sent".to_owned(),
+        Outcome::Failed => "failed".to_owned(),
+        Outcome::Expired => "expired: its time was over before it could be sent".to_owned(),
+        Outcome::Uncertain => {
+            "uncertain: it left, and no answer came; it may be visible, and is not sent again"
+                .to_owned()
+        }
+    };
+    let took = receipt.finished_at.since(receipt.requested_at);
+    text += &format!(" after {} ms (id {})", took.as_millis(), receipt.id);
+    if receipt.parts.len() > 1 {
+        text += &format!(", in {} messages", receipt.parts.len());
+    }
+    if !receipt.refused_users.is_empty() {
+        text += &format!("\n  not to: {}", receipt.refused_users.join(", "));
+    }
+    let reason = [&receipt.code, &receipt.message].into_iter().flatten();
+    let reason = reason
+        .map(|part| print::plain(part).into_owned())
+        .collect::<Vec<_>>();
+    if !reason.is_empty() {
+        text += &format!("\n  reason: {}", reason.join(": "));
+    }
+    if let Some(cure) = &receipt.cure {
+        text += &format!("\n  cure: {}", print::plain(cure));
+    }
+    text
+}
+
+fn random_id() -> Result<RequestId, Failure> {
+    let letters: String = std::iter::repeat_with(fastrand::alphanumeric)
+        .take(ID_LETTERS)
+        .collect();
+    RequestId::parse(&format!("cli-{}-{letters}", Timestamp::now().as_millis()))
+        .map_err(Failure::failed)
+}

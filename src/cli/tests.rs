@@ -1,0 +1,62 @@
+//! The command line as clap reads it.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("nats-dingtalk").chain(line.split(' ')))
+}
+
+#[test]
+fn the_commands_are_defined_without_contradictions() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_help_and_every_argument_says_what_it_is() {
+    for command in Cli::command().get_subcommands() {
+        assert!(command.get_about().is_some(), "{}", command.get_name());
+        for argument in command.get_arguments() {
+            let named = format!("{} {}", command.get_name(), argument.get_id());
+            assert!(argument.get_help().is_some(), "{named}");
+        }
+    }
+}
+
+#[test]
+fn good_lines_are_taken() {
+    for line in [
+        "run",
+        "run -c bridge.toml --admin-listen 127.0.0.1:0 --log-format json",
+        "send sales user:manager1 hello",
+        "send sales group:cid6KeB+/oA== --markdown --title Build -",
+        "send sales user:manager1 paid --id order-42 --timeout 5s --json --nats-url nats://b:4222",
+        "tail",
+        "tail --since 1h --chat cid6KeB+/oA== --no-follow -n 5",
+        "tail --from-seq 7 --account sales --json -c bridge.toml",
+        "schema",
+        "schema --write schemas",
+        "completions zsh",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
+fn wrong_lines_are_refused_with_what_to_write_instead() {
+    for (line, cure) in [
+        ("send sales manager1 hello", "user:<staffId>"),
+        ("send sales user:cid6KeBBLoveMJOGXo== hello", "group:"),
+        ("send s.ales user:a hello", "a-z"),
+        ("send sales user:a hello --title x", "--markdown"),
+        ("send sales user:a hello --timeout soon", "30s"),
+        ("tail --since yesterday", "2h"),
+        ("tail --since 1h --from-seq 3", "cannot be used with"),
+        ("completions perl", "bash"),
+    ] {
+        let error = parse(line).unwrap_err();
+        assert!(error.use_stderr());
+        assert!(error.to_string().contains(cure), "{line}: {error}");
+    }
+}
