@@ -11,6 +11,7 @@ mod delivery;
 mod endpoint;
 mod frame;
 mod link;
+mod probe;
 mod pulse;
 mod refusal;
 mod session;
@@ -19,6 +20,7 @@ mod slot;
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};
 pub use link::{Link, LinkConfig, Timings};
+pub use probe::{clock_skew, probe};
 
 #[cfg(test)]
 mod tests;
