@@ -97,6 +97,8 @@ pub(super) struct Flights {
     /// Being written to the spool.
     appending: Vec<Flight>,
     append: Option<Append>,
+    /// Most records of the next write; halved while the spool has no room for a whole batch.
+    batch: usize,
     /// When the spool took nothing; it is asked again after [`SPOOL_REST`].
     spool_failed: Option<Instant>,
     next_token: u64,
@@ -138,6 +140,7 @@ impl Flights {
             waiting: VecDeque::new(),
             appending: Vec::new(),
             append: None,
+            batch: APPEND,
             spool_failed: None,
             next_token: 0,
             wake_drain,
@@ -282,7 +285,7 @@ impl Flights {
         if idle || self.route == Route::Broker {
             return;
         }
-        let count = self.waiting.len().min(APPEND);
+        let count = self.waiting.len().min(self.batch);
         self.appending.extend(self.waiting.drain(..count));
         let records = self
             .appending
@@ -304,8 +307,10 @@ impl Flights {
     /// Ends what the spool took; what it refused waits for the next try or for its hard budget.
     pub(super) fn finish_append(&mut self, result: Result<(), SpoolError>) {
         self.append = None;
+        let count = self.appending.len();
         match after_append(&result) {
             Verdict::Acknowledge(outcome) => {
+                self.batch = APPEND;
                 for mut flight in self.appending.drain(..) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);
@@ -319,6 +324,11 @@ impl Flights {
         }
         let depth = self.spool.depth();
         self.metrics.spool_depth(depth.records, depth.bytes);
+        if result.is_err() && count > 1 {
+            // What is too much together may fit one by one.
+            self.batch = count / 2;
+            return;
+        }
         self.spool_failed = result.is_err().then(Instant::now);
         self.wake_drain.notify_one();
         let state = match &result {

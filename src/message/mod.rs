@@ -13,6 +13,7 @@ mod schema;
 mod secret;
 mod session;
 mod subject;
+mod target;
 mod timestamp;
 
 pub use asyncapi::asyncapi;
@@ -24,7 +25,7 @@ pub use inbound::{
 };
 pub use outbound::{
     ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, RawMessage, Request,
-    RequestError, Target, Via,
+    RequestError, Via,
 };
 pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
@@ -33,4 +34,5 @@ pub use session::SessionEntry;
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };
+pub use target::Target;
 pub use timestamp::Timestamp;

@@ -20,6 +20,24 @@ pub(super) enum Claim {
     Ended(Box<Done>),
 }
 
+/// How a request of ours ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// As we say.
+    Ours(Box<Done>),
+    /// As another bridge says, which took it for abandoned.
+    Theirs(Box<Done>),
+}
+
+impl End {
+    /// The end, whoever wrote it.
+    pub(super) fn done(self) -> Box<Done> {
+        match self {
+            Self::Ours(done) | Self::Theirs(done) => done,
+        }
+    }
+}
+
 /// A request that is ours, and how the ledger has it.
 #[derive(Debug)]
 pub(super) struct Hold {
@@ -150,7 +168,7 @@ impl Desk {
     }
 
     /// Writes the end of a request. When another bridge wrote an end first, that one counts.
-    pub(super) async fn finish(&self, hold: &Hold, done: Done) -> Result<Box<Done>, LetGo> {
+    pub(super) async fn finish(&self, hold: &Hold, done: Done) -> Result<End, LetGo> {
         let done = Box::new(done);
         let record = Record {
             publication: hold.publication,
@@ -163,13 +181,13 @@ impl Desk {
         {
             Written::Stands(_) => {
                 self.tell(&done.receipt);
-                Ok(done)
+                Ok(End::Ours(done))
             }
             Written::Overtaken(Found { record, .. }) => match record {
                 Some(Record {
                     publication,
                     state: State::Done(other),
-                }) if publication == hold.publication => Ok(other),
+                }) if publication == hold.publication => Ok(End::Theirs(other)),
                 _ => Err(LetGo::Overtaken),
             },
         }

@@ -8,6 +8,8 @@ mod answer;
 mod backoff;
 mod connect;
 mod delivery;
+mod documented;
+mod ending;
 mod endpoint;
 mod frame;
 mod link;
@@ -16,6 +18,8 @@ mod pulse;
 mod refusal;
 mod session;
 mod slot;
+mod standing;
+mod write;
 
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};

@@ -77,7 +77,9 @@ pub(super) fn of_answer(status: u16, wait: Option<Duration>, body: &str) -> Refu
         value.unwrap_or_default().into_owned()
     };
     let (code, message) = (text("code"), text("message"));
-    if members.as_ref().and_then(|all| all.integer("status")) == Some(1111) {
+    let banned = members.as_ref().and_then(|all| all.integer("status")) == Some(1111);
+    // The page of a ban may be wrapped in markup.
+    if banned || body.contains(r#""status":1111"#) {
         return Refusal::Banned(
             "DingTalk bans this machine's address for five minutes (status 1111): too many calls"
                 .to_owned(),
@@ -212,6 +214,8 @@ mod tests {
             let ban = of_answer(status, None, &body("146-http-ip-ban-body.json"));
             assert!(matches!(ban, Refusal::Banned(_)), "{status}");
         }
+        let page = r#"<html><script>{"status":1111,"wait":5}</script></html>"#;
+        assert!(matches!(of_answer(200, None, page), Refusal::Banned(_)));
     }
 
     #[test]

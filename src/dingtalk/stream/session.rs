@@ -10,59 +10,28 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
-use tokio_tungstenite::tungstenite::{self, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, Answer};
 use super::connect::Ws;
 use super::delivery::{AckTicket, Delivery};
+use super::ending::{Cue, End};
 use super::frame::{Frame, FrameType};
 use super::link::Context;
 use super::pulse::{Finding, Pulse, Watch};
-use super::refusal;
+use super::write::write;
 use crate::message::Timestamp;
 
 /// Answers waiting for one socket. Above what a pipeline holds in flight, so that a burst of stored
 /// frames after a broker outage is answered whole; the memory is taken only when used.
 const ANSWER_BOUND: usize = 16 * 1024;
-/// Answers written with one flush.
-const ANSWER_BATCH: usize = 256;
 /// Frames read in one go before the writer has its turn.
 const READ_BURST: u32 = 64;
-/// A peer that takes nothing for so long is dead.
-const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How often the time of the last frame is reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
-    /// DingTalk closed it; says with which code and reason.
-    Closed(String),
-    /// It broke; says how.
-    Lost(String),
-    /// Two pings went without any sign of life.
-    Silent,
-    /// A frame was larger than what is taken.
-    TooLarge(String),
-    /// It was replaced, or the link stops.
-    Let,
-    /// Nobody takes deliveries any more.
-    Deaf,
-}
-
-/// Why a connection should be replaced while it still works.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cue {
-    /// DingTalk announced that it will close it; says why.
-    Disconnect(String),
-    /// A ping was missed.
-    Suspect,
-    /// The machine slept.
-    Slept,
-}
 
 /// What remains of a connection.
 #[derive(Debug)]
@@ -76,6 +45,8 @@ pub(super) struct Ended {
 /// One connection and what steers it.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
+    /// Counts the connection as open.
+    pub(super) _counted: Counted,
     pub(super) generation: u64,
     /// Takes cues under the generation of the session.
     pub(super) cues: mpsc::Sender<(u64, Cue)>,
@@ -87,36 +58,32 @@ pub(super) struct Session {
     pub(super) pulse: Pulse,
 }
 
-impl End {
-    /// For people.
-    pub(super) fn reason(&self) -> String {
-        match self {
-            Self::Closed(why) => format!("closed by DingTalk ({why})"),
-            Self::Lost(why) => format!("connection lost ({why})"),
-            Self::Silent => "no answer to two pings".to_owned(),
-            Self::TooLarge(why) => format!("a frame was too large ({why})"),
-            Self::Let => "let go".to_owned(),
-            Self::Deaf => "nobody takes deliveries any more".to_owned(),
-        }
+/// Counts a connection as open until it is dropped, however that comes about.
+pub(super) struct Counted(Arc<Context>);
+
+impl Counted {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        context.metrics.socket_opened(&context.account);
+        Self(context)
     }
 }
 
-impl Cue {
-    /// For people.
-    pub(super) fn reason(&self) -> String {
-        match self {
-            Self::Disconnect(why) => format!("DingTalk announced a disconnect ({why})"),
-            Self::Suspect => "a ping was not answered".to_owned(),
-            Self::Slept => "the clock jumped".to_owned(),
-        }
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.socket_closed(&self.0.account);
     }
 }
 
 impl Session {
-    /// Serves `ws` until it ends.
-    pub(super) async fn run(self, ws: Ws) -> Ended {
+    /// Serves a connection until it ends. It comes in halves because whole it would stand in the
+    /// memory of this future for as long as it lives.
+    pub(super) async fn run(
+        self,
+        mut sink: SplitSink<Ws, Message>,
+        mut stream: SplitStream<Ws>,
+    ) -> Ended {
         let opened = Instant::now();
-        let why = self.serve(ws).await;
+        let why = self.serve(&mut sink, &mut stream).await;
         Ended {
             generation: self.generation,
             why,
@@ -125,16 +92,15 @@ impl Session {
         }
     }
 
-    async fn serve(&self, ws: Ws) -> End {
-        let (mut sink, mut stream) = ws.split();
+    async fn serve(&self, sink: &mut SplitSink<Ws, Message>, stream: &mut SplitStream<Ws>) -> End {
         let (answers, mut waiting) = mpsc::channel(ANSWER_BOUND);
         let halt = CancellationToken::new();
         let end = {
             let pinger = answers.downgrade();
             // The reader owns the one sender beside those in tickets: once it has ended, the
             // writer ends with the last ticket.
-            let reader = self.read(&mut stream, answers, &halt);
-            let writer = write(&mut sink, &mut waiting);
+            let reader = self.read(stream, answers, &halt);
+            let writer = write(sink, &mut waiting);
             tokio::pin!(reader, writer);
             let end = tokio::select! {
                 biased;
@@ -163,7 +129,7 @@ impl Session {
             }
             End::Lost(_) | End::Silent => return end,
         };
-        let closing = self.close(&mut sink, &mut stream, code);
+        let closing = self.close(sink, stream, code);
         let _ = timeout(limit, closing).await;
         end
     }
@@ -209,9 +175,9 @@ impl Session {
             let text = match message {
                 Some(Ok(Message::Text(text))) => Some(text),
                 Some(Ok(Message::Binary(bytes))) => self.binary(bytes),
-                Some(Ok(Message::Close(frame))) => return End::Closed(close_reason(frame)),
+                Some(Ok(Message::Close(frame))) => return End::of_goodbye(frame),
                 Some(Ok(_)) => None,
-                Some(Err(error)) => return read_failed(&error),
+                Some(Err(error)) => return End::of_read(&error),
                 None => return End::Lost("the end of the stream".to_owned()),
             };
             if let Some(text) = text
@@ -363,49 +329,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Writes answers until every sender is gone, as many with one flush as are waiting.
-async fn write(sink: &mut SplitSink<Ws, Message>, waiting: &mut mpsc::Receiver<Answer>) -> End {
-    let mut batch = Vec::new();
-    loop {
-        if waiting.recv_many(&mut batch, ANSWER_BATCH).await == 0 {
-            return End::Let;
-        }
-        match timeout(WRITE_LIMIT, write_batch(sink, &mut batch)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return End::Lost(refusal::chain(&error)),
-            Err(_) => return End::Lost("DingTalk takes no answers".to_owned()),
-        }
-    }
-}
-
-async fn write_batch(
-    sink: &mut SplitSink<Ws, Message>,
-    batch: &mut Vec<Answer>,
-) -> Result<(), tungstenite::Error> {
-    for answer in batch.drain(..) {
-        sink.feed(answer.into_message()).await?;
-    }
-    sink.flush().await
-}
-
-fn read_failed(error: &tungstenite::Error) -> End {
-    match error {
-        tungstenite::Error::Capacity(error) => End::TooLarge(error.to_string()),
-        other => End::Lost(refusal::chain(other)),
-    }
-}
-
-fn close_reason(frame: Option<CloseFrame>) -> String {
-    frame.map_or_else(
-        || "no code".to_owned(),
-        |frame| {
-            let said = match frame.reason.is_empty() {
-                true => String::new(),
-                false => format!(": {}", refusal::excerpt(&frame.reason)),
-            };
-            format!("code {}{said}", u16::from(frame.code))
-        },
-    )
 }

@@ -1,7 +1,6 @@
 //! One connection slot of an account: opens, replaces, waits, parks. It sees connections only as
 //! wholes: opened, asked to be replaced, ended.
 
-use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,30 +9,31 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::{Backoff, jittered};
-use super::connect::{Ws, connect};
-use super::delivery::{LinkChange, LinkEvent};
+use super::connect::{Ws, open};
+use super::delivery::LinkEvent;
+use super::ending::{Cue, End};
 use super::link::Context;
 use super::pulse::Pulse;
 use super::refusal::Refusal;
-use super::session::{Cue, End, Ended, Session};
-use crate::telemetry::{ApiFamily, ApiOutcome, LinkState};
+use super::session::{Counted, Ended, Session};
+use super::standing::Standing;
+use crate::telemetry::LinkState;
 
 /// Short connections without a frame in a row that make a stall.
 const STALL_AFTER: u32 = 5;
 /// Connections that one slot holds at most, those being let go included.
 const MAX_CONNECTIONS: usize = 3;
-/// Changes that wait for room; beyond, the oldest are dropped.
-const EVENT_BACKLOG: usize = 16;
 /// Cues that wait for the slot.
 const CUE_BOUND: usize = 8;
-/// How long the last event waits for room.
-const FAREWELL: Duration = Duration::from_secs(1);
 
-type Opening = Pin<Box<dyn Future<Output = Result<Ws, Refusal>> + Send>>;
+type Opened = Result<Ws, Refusal>;
+type Opening = Pin<Box<dyn Future<Output = Opened> + Send>>;
+/// A cue and the generation of the connection that gives it.
+pub(super) type Cued = (u64, Cue);
 type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// A slot and everything that it drives.
@@ -41,13 +41,11 @@ pub(super) struct Slot {
     context: Arc<Context>,
     index: usize,
     stop: CancellationToken,
-    events: mpsc::Sender<LinkEvent>,
-    unreported: VecDeque<LinkChange>,
-    state: Option<LinkState>,
+    standing: Standing,
     sessions: FuturesUnordered<Running>,
     live: Option<Live>,
     opening: Option<Opening>,
-    cues: (mpsc::Sender<(u64, Cue)>, mpsc::Receiver<(u64, Cue)>),
+    cues: (mpsc::Sender<Cued>, mpsc::Receiver<Cued>),
     generation: u64,
     backoff: Backoff,
     short_lives: u32,
@@ -65,7 +63,7 @@ struct Live {
 
 enum Step {
     Stop,
-    Opened(Result<Ws, Refusal>),
+    Opened(Box<Opened>),
     Cue(u64, Cue),
     Ended(Ended),
     Due,
@@ -82,13 +80,11 @@ impl Slot {
         let timings = &context.timings;
         Self {
             backoff: Backoff::new(timings.backoff_least, timings.backoff_most),
+            standing: Standing::new(Arc::clone(&context), index, events),
             context,
             index,
             // A slot that gives up early must not stop the others.
             stop: stop.child_token(),
-            events,
-            unreported: VecDeque::new(),
-            state: None,
             sessions: FuturesUnordered::new(),
             live: None,
             opening: None,
@@ -100,11 +96,6 @@ impl Slot {
 
     /// Keeps a connection open until the link stops.
     pub(super) async fn run(mut self) {
-        self.context.health.link(
-            &self.context.account,
-            self.index,
-            LinkState::Down("starting".to_owned()),
-        );
         let place = u32::try_from(self.index).unwrap_or(u32::MAX);
         self.open_after(self.context.timings.stagger.saturating_mul(place));
         loop {
@@ -115,17 +106,13 @@ impl Slot {
                 result = settled(&mut self.opening) => Step::Opened(result),
                 Some((generation, cue)) = self.cues.1.recv() => Step::Cue(generation, cue),
                 () = reached(due) => Step::Due,
-                () = report(&self.context, self.index, &self.events, &mut self.unreported) => Step::Reported,
+                () = self.standing.report() => Step::Reported,
             };
             match step {
                 Step::Stop => break,
-                Step::Opened(Ok(ws)) => self.opened(ws),
-                Step::Opened(Err(refusal)) => self.refused(&refusal),
+                Step::Opened(result) => self.settled(*result),
                 Step::Cue(generation, cue) => self.cued(generation, &cue),
-                Step::Ended(ended) if ended.why == End::Deaf => {
-                    self.context.metrics.socket_closed(&self.context.account);
-                    break;
-                }
+                Step::Ended(ended) if ended.why == End::Deaf => break,
                 Step::Ended(ended) => self.ended(&ended),
                 Step::Due => self.due(),
                 Step::Reported => {}
@@ -137,6 +124,13 @@ impl Slot {
     fn open_after(&mut self, delay: Duration) {
         if self.opening.is_none() {
             self.opening = Some(Box::pin(open(Arc::clone(&self.context), delay)));
+        }
+    }
+
+    fn settled(&mut self, result: Opened) {
+        match result {
+            Ok(ws) => self.opened(ws),
+            Err(refusal) => self.refused(&refusal),
         }
     }
 
@@ -153,14 +147,15 @@ impl Slot {
         };
         let session = Session {
             context: Arc::clone(&self.context),
+            _counted: Counted::new(Arc::clone(&self.context)),
             generation: self.generation,
             cues: self.cues.0.clone(),
             retire: live.retire.clone(),
             stop: self.stop.clone(),
             pulse: Pulse::default(),
         };
-        self.sessions.push(Box::pin(session.run(ws)));
-        self.context.metrics.socket_opened(&self.context.account);
+        let (sink, stream) = ws.split();
+        self.sessions.push(Box::pin(session.run(sink, stream)));
         let on_probation = live.on_probation;
         let replaced = self.live.replace(live);
         tracing::info!(
@@ -173,7 +168,7 @@ impl Slot {
             old.retire.cancel();
         }
         if !on_probation {
-            self.show(LinkState::Up);
+            self.standing.set(LinkState::Up);
         }
     }
 
@@ -189,7 +184,7 @@ impl Slot {
         );
         // A connection that still works is better news than its missing replacement is bad news.
         if self.live.is_none() {
-            self.show(state);
+            self.standing.set(state);
         }
         self.open_after(delay);
     }
@@ -227,7 +222,7 @@ impl Slot {
         if live.on_probation && live.opened.elapsed() >= stall_life {
             live.on_probation = false;
             self.short_lives = 0;
-            self.show(LinkState::Up);
+            self.standing.set(LinkState::Up);
             return;
         }
         // Asked again only when the next connection has grown old, or this one has ended.
@@ -250,7 +245,6 @@ impl Slot {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        self.context.metrics.socket_closed(&self.context.account);
         let reason = ended.why.reason();
         let live = self
             .live
@@ -268,7 +262,7 @@ impl Slot {
             return;
         }
         if self.short_lives >= STALL_AFTER {
-            self.show(LinkState::Parked(format!(
+            self.standing.set(LinkState::Parked(format!(
                 "{STALL_AFTER} connections in a row ended within {} s without a frame, the last one: \
                  {reason}; check in the developer console that the app receives in Stream mode, and \
                  that no other program takes its connections",
@@ -277,7 +271,7 @@ impl Slot {
             self.opening = None;
             self.open_after(jittered(self.context.timings.stall_retry));
         } else {
-            self.show(LinkState::Down(reason));
+            self.standing.set(LinkState::Down(reason));
             let delay = self.backoff.next();
             self.open_after(delay);
         }
@@ -293,45 +287,14 @@ impl Slot {
         }
     }
 
-    /// Writes the state on the board and, when it changed, into the events.
-    fn show(&mut self, state: LinkState) {
-        if self.state.as_ref() == Some(&state) {
-            return;
-        }
-        self.context
-            .health
-            .link(&self.context.account, self.index, state.clone());
-        if self.unreported.len() >= EVENT_BACKLOG {
-            self.unreported.pop_front();
-        }
-        self.unreported.push_back(match &state {
-            LinkState::Up => LinkChange::Up,
-            LinkState::Down(reason) => LinkChange::Down(reason.clone()),
-            LinkState::Parked(reason) => LinkChange::Parked(reason.clone()),
-        });
-        self.state = Some(state);
-    }
-
     /// Lets every connection say goodbye; each of them keeps to its own limits.
     async fn finish(mut self) {
         self.opening = None;
         self.stop.cancel();
-        while self.sessions.next().await.is_some() {
-            self.context.metrics.socket_closed(&self.context.account);
-        }
-        let account = &self.context.account;
-        let down = LinkState::Down("stopped".to_owned());
-        self.context.health.link(account, self.index, down);
-        self.unreported.push_back(LinkChange::Stopped);
-        let rest = report_all(
-            &self.context,
-            self.index,
-            &self.events,
-            &mut self.unreported,
-        );
-        let _ = timeout(FAREWELL, rest).await;
+        while self.sessions.next().await.is_some() {}
+        self.standing.stopped().await;
         tracing::info!(
-            dingtalk.account = %account,
+            dingtalk.account = %self.context.account,
             dingtalk.slot = self.index,
             "stream connection stopped"
         );
@@ -348,29 +311,9 @@ impl Live {
     }
 }
 
-/// Waits, asks for a grant and opens its connection.
-async fn open(context: Arc<Context>, delay: Duration) -> Result<Ws, Refusal> {
-    sleep(delay).await;
-    let asked = context.endpoint.open(&context.http);
-    let grant = match timeout(context.net.timeout(), asked).await {
-        Ok(answer) => answer,
-        Err(_) => Err(Refusal::retry(
-            "the gateway did not answer in time".to_owned(),
-        )),
-    };
-    let outcome = match &grant {
-        Ok(_) => ApiOutcome::Accepted,
-        Err(refusal) => refusal.outcome(),
-    };
-    context
-        .metrics
-        .api_call(&context.account, ApiFamily::Gateway, outcome);
-    connect(&context.net, &grant?).await
-}
-
-async fn settled(opening: &mut Option<Opening>) -> Result<Ws, Refusal> {
+async fn settled(opening: &mut Option<Opening>) -> Box<Opened> {
     match opening {
-        Some(opening) => opening.as_mut().await,
+        Some(opening) => Box::new(opening.as_mut().await),
         None => pending().await,
     }
 }
@@ -379,37 +322,5 @@ async fn reached(due: Option<Instant>) {
     match due {
         Some(at) => sleep_until(at).await,
         None => pending().await,
-    }
-}
-
-/// Reports the oldest change once there is room; never ends when there is nothing to report.
-async fn report(
-    context: &Context,
-    slot: usize,
-    events: &mpsc::Sender<LinkEvent>,
-    unreported: &mut VecDeque<LinkChange>,
-) {
-    if unreported.is_empty() {
-        return pending().await;
-    }
-    let room = events.reserve().await;
-    let change = unreported.pop_front();
-    if let (Ok(room), Some(change)) = (room, change) {
-        room.send(LinkEvent {
-            account: context.account.clone(),
-            slot,
-            change,
-        });
-    }
-}
-
-async fn report_all(
-    context: &Context,
-    slot: usize,
-    events: &mpsc::Sender<LinkEvent>,
-    unreported: &mut VecDeque<LinkChange>,
-) {
-    while !unreported.is_empty() {
-        report(context, slot, events, unreported).await;
     }
 }

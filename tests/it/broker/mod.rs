@@ -3,6 +3,6 @@
 mod feeds;
 mod keyvalue;
 mod managed;
-mod nats;
+pub(crate) mod nats;
 mod publishing;
 mod streams;

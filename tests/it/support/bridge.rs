@@ -19,6 +19,7 @@ pub struct Setup {
     dingtalk_url: String,
     extra: String,
     account: String,
+    spool: String,
     dir: Option<TempDir>,
     arguments: Vec<String>,
 }
@@ -31,6 +32,7 @@ impl Setup {
             dingtalk_url: dingtalk_url.to_owned(),
             extra: String::new(),
             account: String::new(),
+            spool: String::new(),
             dir: None,
             arguments: Vec::new(),
         }
@@ -40,6 +42,13 @@ impl Setup {
     pub fn account(mut self, keys: &str) -> Self {
         self.account.push_str(keys);
         self.account.push('\n');
+        self
+    }
+
+    /// More keys of the spool.
+    pub fn spool(mut self, keys: &str) -> Self {
+        self.spool.push_str(keys);
+        self.spool.push('\n');
         self
     }
 
@@ -61,10 +70,11 @@ impl Setup {
         format!(
             "[nats]\nurl = \"{}\"\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n\
              [accounts.sales]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n{}\n\
-             [spool]\ndir = {:?}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{}\n",
+             [spool]\ndir = {:?}\n{}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{}\n",
             self.nats_url,
             self.account,
             dir.join("spool"),
+            self.spool,
             self.extra,
             url = self.dingtalk_url,
         )

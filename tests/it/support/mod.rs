@@ -4,6 +4,7 @@
 pub mod bridge;
 pub mod nats;
 pub mod wait;
+pub mod world;
 
 use std::path::PathBuf;
 

@@ -1,7 +1,9 @@
 //! A link against a gateway on real sockets, with the clocks of [`Timings`] turned up.
 
+mod frames;
 mod gateway;
 mod life;
+mod rate;
 mod reach;
 mod traffic;
 

@@ -1,0 +1,7 @@
+//! The outbound side against a real nats-server and the simulated DingTalk.
+
+mod bare;
+mod faults;
+mod requests;
+mod sessions;
+mod stage;
