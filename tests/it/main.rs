@@ -4,6 +4,7 @@ mod api;
 mod architecture;
 mod bridge;
 mod broker;
+mod cli;
 mod examples;
 mod outbound;
 mod sim;
