@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::bot::{Message, Scene, bot_body};
-use super::gateway::{Opcode, Out, Payload, Task, Template, put_frame};
+use super::gateway::{Opcode, Out, Payload, Task, Template, Turn, put_frame};
 use super::state::Shared;
 use super::{Sim, SimError};
 
@@ -146,7 +146,7 @@ impl Shared {
         let mut bundles: Vec<(u64, mpsc::Sender<Out>, BytesMut)> = Vec::new();
         let mut text = String::with_capacity(2048);
         {
-            let now = self.now_millis();
+            let time = self.now_millis();
             let mut world = self.world();
             let first = Payload::Drawn(Arc::clone(template), range.start);
             let takers = world.takers(&first);
@@ -162,7 +162,7 @@ impl Shared {
                 };
                 let payload = Payload::Drawn(Arc::clone(template), index);
                 text.clear();
-                let seq = world.enter(&payload, *id, &mut text, now, 0);
+                let seq = world.enter(&payload, *id, &mut text, Turn { time, attempt: 0 });
                 if self.options.record_texts {
                     world.ledger.keep_text(seq, &text);
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bot::{CardPress, Message, Scene, bot_body, card_body, conversation, new_msg_id};
@@ -318,22 +318,5 @@ impl Sim {
         debug_assert_eq!(payload.retry(), RetryTable::Bot);
         self.shared.push(payload, 0, Aim::Link(*second)).await?;
         Ok(msg_id)
-    }
-
-    /// The notice that the monthly quota is used up: a message without its text
-    /// (stream-protocol.md, section 0.15).
-    ///
-    /// # Errors
-    /// As [`Self::say`].
-    pub async fn say_quota_notice(
-        &self,
-        app: &str,
-        mut message: Message,
-    ) -> Result<String, SimError> {
-        message = message
-            .with("errCode", json!(20001))
-            .with("errMsg", json!("Webhook与Stream推送次数已达上限"))
-            .with("text", Value::Null);
-        self.say(app, message).await
     }
 }

@@ -1,5 +1,6 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
+mod api;
 mod broker;
 mod outbound;
 mod sim;

@@ -12,6 +12,6 @@ pub(super) use accept::serve;
 pub(super) use link::{Link, LinkMode, Out};
 pub use payload::{BOT_TOPIC, CARD_TOPIC};
 pub(super) use payload::{Envelope, Payload, RetryTable, Template};
-pub(super) use push::{Aim, raw_text};
+pub(super) use push::{Aim, Turn, raw_text};
 pub(super) use redelivery::{Due, Task, run};
 pub(super) use wire::{Opcode, put_fragmented, put_frame};
