@@ -13,23 +13,23 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 /// Longest time that anything in these tests is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One nats-server.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     store: TempDir,
 }
 
 impl Server {
     /// Starts one with JetStream.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
     /// The same with more arguments.
-    pub(super) fn with(arguments: &[&str]) -> Self {
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = free_port();
         let store = TempDir::new().unwrap();
         let mut server = Self {
@@ -42,12 +42,12 @@ impl Server {
     }
 
     /// Starts it again on the same port and store.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.restart_with(&[]);
     }
 
     /// The same with more arguments.
-    pub(super) fn restart_with(&mut self, arguments: &[&str]) {
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
         let child = Command::new(program())
             .args([
                 "-a",
@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -75,7 +75,7 @@ impl Server {
     }
 
     /// Sends a signal, such as `STOP`.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         let sent = Command::new("kill")
             .args([&format!("-{name}"), &pid])
@@ -83,19 +83,19 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// A connected bridge side of it, with streams.
-    pub(super) async fn broker(&self) -> Broker {
+    pub(crate) async fn broker(&self) -> Broker {
         let broker = self.unprepared(&section()).await;
         broker.prepare().await.unwrap();
         broker
     }
 
     /// The same without streams.
-    pub(super) async fn unprepared(&self, section: &Nats) -> Broker {
+    pub(crate) async fn unprepared(&self, section: &Nats) -> Broker {
         let health = Health::new(&["broker"]);
         Broker::connect(section, &self.url(), Metrics::new(), health)
             .await
@@ -103,7 +103,7 @@ impl Server {
     }
 
     /// A client of somebody else.
-    pub(super) async fn client(&self) -> async_nats::Client {
+    pub(crate) async fn client(&self) -> async_nats::Client {
         async_nats::ConnectOptions::new()
             .retry_on_initial_connect()
             .reconnect_delay_callback(|_| Duration::from_millis(50))
@@ -120,7 +120,7 @@ impl Drop for Server {
 }
 
 /// The default section.
-pub(super) fn section() -> Nats {
+pub(crate) fn section() -> Nats {
     Nats {
         server: ServerLocation::Url(String::new()),
         auth: NatsAuth::None,
@@ -134,7 +134,7 @@ pub(super) fn section() -> Nats {
 }
 
 /// A port that nobody listens on.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -143,12 +143,12 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// The nats-server program.
-pub(super) fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     "nats-server".into()
 }
 
 /// Waits until `what` holds.
-pub(super) async fn until<F, T>(what: &str, mut holds: F)
+pub(crate) async fn until<F, T>(what: &str, mut holds: F)
 where
     F: FnMut() -> T,
     T: Future<Output = bool>,
