@@ -6,6 +6,7 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod connecting;
 mod feeds;
 mod keyvalue;
 mod managed;

@@ -25,6 +25,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one with JetStream.
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = free_port();
         let store = TempDir::new().unwrap();
         let mut server = Self {
@@ -32,12 +37,17 @@ impl Server {
             port,
             store,
         };
-        server.restart();
+        server.restart_with(arguments);
         server
     }
 
     /// Starts it again on the same port and store.
     pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
         let child = Command::new(program())
             .args([
                 "-a",
@@ -48,6 +58,7 @@ impl Server {
                 "-sd",
             ])
             .arg(self.store.path())
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
