@@ -26,7 +26,7 @@ async fn connect(section: &Nats, url: &str, health: &Health) -> Broker {
 }
 
 fn state(health: &Health) -> PartState {
-    health.snapshot().parts["broker"].clone()
+    health.snapshot().parts.get("broker").unwrap().clone()
 }
 
 #[tokio::test]
