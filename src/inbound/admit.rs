@@ -98,7 +98,7 @@ impl Admitter {
     }
 
     fn end_gated(&self, delivery: Delivery) {
-        let answered = delivery.ticket.answer(crate::dingtalk::stream::Ack::Done);
+        let answered = delivery.ticket.answer(Ack::Done);
         if answered {
             self.metrics.acked(delivery.received.elapsed());
         } else {
@@ -132,7 +132,10 @@ impl Admitter {
         let answerable = match kind {
             Kind::Group | Kind::User => true,
             // An AI-assistant card has no outTrackId to answer on.
-            Kind::Card => reading.card.as_ref().is_some_and(|card| card.out_track_id.is_some()),
+            Kind::Card => reading
+                .card
+                .as_ref()
+                .is_some_and(|card| card.out_track_id.is_some()),
             Kind::Event | Kind::Other => false,
         };
         let view = Inbound {
