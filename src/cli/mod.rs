@@ -2,6 +2,7 @@
 //! nothing that a module could do.
 
 mod check;
+mod demo;
 mod exit;
 mod print;
 mod run;
@@ -10,6 +11,7 @@ mod send;
 mod settings;
 mod sim;
 mod span;
+mod story;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
     Sim(sim::SimArgs),
@@ -75,6 +78,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => wait(run::execute(args)),
         Command::Check(args) => wait(check::execute(args)),
+        Command::Demo(args) => wait(demo::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),
         Command::Sim(args) => wait(sim::execute(args)),

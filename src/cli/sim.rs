@@ -17,15 +17,15 @@ use crate::sim::{Sim, SimApp, SimOptions};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     nats-dingtalk sim\n  \
-    nats-dingtalk run --api-url http://127.0.0.1:8600 --oapi-url http://127.0.0.1:8600\n  \
-    curl http://127.0.0.1:8600/sim/say -d '{\"user\":\"manager1\",\"text\":\"hello\"}'\n  \
-    curl http://127.0.0.1:8600/sim/sent")]
+    nats-dingtalk run --api-url http://127.0.0.1:8690 --oapi-url http://127.0.0.1:8690\n  \
+    curl http://127.0.0.1:8690/sim/say -d '{\"user\":\"manager1\",\"text\":\"hello\"}'\n  \
+    curl http://127.0.0.1:8690/sim/sent")]
 pub(super) struct SimArgs {
     /// Address of both API families and of /sim
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8600")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8690")]
     listen: SocketAddr,
     /// Address of the WebSocket gateway
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8601")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8691")]
     gateway_listen: SocketAddr,
     /// URL of the API as clients see it, when it is not the address [default: http://ADDRESS]
     #[arg(long, value_name = "URL")]

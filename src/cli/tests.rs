@@ -36,6 +36,7 @@ fn good_lines_are_taken() {
         "tail --since 1h --chat cid6KeB+/oA== --no-follow -n 5",
         "tail --from-seq 7 --account sales --json -c bridge.toml",
         "check",
+        "demo --stay --nats-server /usr/local/bin/nats-server",
         "check --nats-url nats://b:4222 -c bridge.toml",
         "sim --app dingabc:made-up --calls-per-second 0",
         "schema",

@@ -333,3 +333,59 @@ async fn sim_serves_until_it_is_told_to_stop() {
         .unwrap();
     assert!(sim.wait().await.unwrap().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_tells_its_story_and_ends_by_itself() {
+    let program = crate::support::nats::program();
+    let demo = command(&["demo", "--nats-server"])
+        .arg(program)
+        .output()
+        .await
+        .unwrap();
+    let said = text(&demo.stdout);
+    assert!(demo.status.success(), "{said}{}", text(&demo.stderr));
+    let mut rest = said.as_str();
+    for step in [
+        "演示群",
+        "frame in",
+        "stored",
+        "acked",
+        "agent",
+        "sent",
+        "receipt",
+        "alone",
+        "receipt   sent",
+        "Next:",
+    ] {
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("no {step} in order in\n{said}"));
+        rest = &rest[at..];
+    }
+    assert!(said.contains("you said: deploy it") && said.contains("you said: is it done?"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_stays_ends_with_a_signal_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let program = crate::support::nats::program();
+    let mut demo = command(&["demo", "--stay", "--nats-server"])
+        .arg(program)
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.contains("Ctrl-C") {
+            break;
+        }
+    }
+    let pid = demo.id().unwrap().to_string();
+    std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .unwrap();
+    assert!(demo.wait().await.unwrap().success());
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
