@@ -23,7 +23,7 @@ use crate::message::AccountName;
 use crate::ops::{Admin, AdminError, Stop};
 use crate::outbound::{self, Mover, MoverParts, Outbound, Served, Strays};
 use crate::spool::{Spool, SpoolError};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, LinkState, Metrics};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -370,7 +370,12 @@ impl Running {
             return;
         };
         let paused = account.paused;
-        self.health.account(name, |health| health.paused = paused);
+        let connections = if paused { 0 } else { account.connections };
+        self.health.account(name, |health| {
+            health.paused = paused;
+            let down = |slot| (slot, LinkState::Down("starting".to_owned()));
+            health.links = (0..connections).map(down).collect();
+        });
         if paused {
             info!(dingtalk.account = %name, "account is paused");
             return;

@@ -1,12 +1,14 @@
 //! What a person types: subcommands, their help, and the exit code. It knows every module, and does
 //! nothing that a module could do.
 
+mod check;
 mod exit;
 mod print;
 mod run;
 mod schema;
 mod send;
 mod settings;
+mod sim;
 mod span;
 mod tail;
 #[cfg(test)]
@@ -39,8 +41,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Check(check::CheckArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
     #[command(
@@ -70,8 +74,10 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => wait(run::execute(args)),
+        Command::Check(args) => wait(check::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),
+        Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -97,6 +97,8 @@ pub(super) struct Flights {
     /// Being written to the spool.
     appending: Vec<Flight>,
     append: Option<Append>,
+    /// Most records of the next write; halved while the spool has no room for a whole batch.
+    batch: usize,
     /// When the spool took nothing; it is asked again after [`SPOOL_REST`].
     spool_failed: Option<Instant>,
     next_token: u64,
@@ -138,6 +140,7 @@ impl Flights {
             waiting: VecDeque::new(),
             appending: Vec::new(),
             append: None,
+            batch: APPEND,
             spool_failed: None,
             next_token: 0,
             wake_drain,
@@ -282,7 +285,7 @@ impl Flights {
         if idle || self.route == Route::Broker {
             return;
         }
-        let count = self.waiting.len().min(APPEND);
+        let count = self.waiting.len().min(self.batch);
         self.appending.extend(self.waiting.drain(..count));
         let records = self
             .appending
@@ -304,8 +307,10 @@ impl Flights {
     /// Ends what the spool took; what it refused waits for the next try or for its hard budget.
     pub(super) fn finish_append(&mut self, result: Result<(), SpoolError>) {
         self.append = None;
+        let count = self.appending.len();
         match after_append(&result) {
             Verdict::Acknowledge(outcome) => {
+                self.batch = APPEND;
                 for mut flight in self.appending.drain(..) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);
@@ -319,6 +324,11 @@ impl Flights {
         }
         let depth = self.spool.depth();
         self.metrics.spool_depth(depth.records, depth.bytes);
+        if result.is_err() && count > 1 {
+            // What is too much together may fit one by one.
+            self.batch = count / 2;
+            return;
+        }
         self.spool_failed = result.is_err().then(Instant::now);
         self.wake_drain.notify_one();
         let state = match &result {
@@ -332,21 +342,23 @@ impl Flights {
         }
     }
 
-    /// Gives back to DingTalk what is neither stored nor spooled in time.
+    /// Gives back to DingTalk what is neither stored nor spooled in time. What was acknowledged on
+    /// receipt cannot be given back: it is kept until somebody takes it.
     pub(super) fn refuse_past_hard_budget(&mut self, now: Instant) {
         let budget = self.budgets.hard_budget;
-        let late = |flight: &Flight| now.duration_since(flight.received) >= budget;
-        while self.waiting.front().is_some_and(late) {
-            if let Some(mut flight) = self.waiting.pop_front() {
-                flight.refuse(&self.metrics);
+        let metrics = &self.metrics;
+        let mut refuse = |flight: &mut Flight| {
+            let late = now.duration_since(flight.received) >= budget;
+            if late && flight.ticket.is_some() {
+                flight.refuse(metrics);
             }
-        }
-        let unanswered = self.appending.iter_mut();
-        let departed = self.departed.iter_mut().map(|(_, flight)| flight);
-        for flight in unanswered.chain(departed) {
-            if late(flight) && flight.ended.is_none() {
-                flight.refuse(&self.metrics);
-            }
-        }
+        };
+        self.waiting.iter_mut().for_each(&mut refuse);
+        self.appending.iter_mut().for_each(&mut refuse);
+        let departed = self.departed.iter_mut();
+        departed.for_each(|(_, flight)| refuse(flight));
+        // It comes again, so it need not wait here any longer.
+        self.waiting
+            .retain(|flight| flight.ended != Some(FrameOutcome::Refused));
     }
 }

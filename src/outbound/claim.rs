@@ -20,6 +20,24 @@ pub(super) enum Claim {
     Ended(Box<Done>),
 }
 
+/// How a request of ours ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// As we say.
+    Ours(Box<Done>),
+    /// As another bridge says, which took it for abandoned.
+    Theirs(Box<Done>),
+}
+
+impl End {
+    /// The end, whoever wrote it.
+    pub(super) fn done(self) -> Box<Done> {
+        match self {
+            Self::Ours(done) | Self::Theirs(done) => done,
+        }
+    }
+}
+
 /// A request that is ours, and how the ledger has it.
 #[derive(Debug)]
 pub(super) struct Hold {
@@ -121,12 +139,36 @@ impl Desk {
         hold: &mut Hold,
         stop: &CancellationToken,
     ) -> Result<(), LetGo> {
-        let state = State::Sending {
-            owner: self.owner.clone(),
-            since: Timestamp::now(),
-            progress: hold.progress.clone(),
+        let (key, publication, revision) = (&hold.key, hold.publication, hold.revision);
+        let progress = &hold.progress;
+        // The time is that of each try: another life counts from it.
+        let step = || async move {
+            let state = State::Sending {
+                owner: self.owner.clone(),
+                since: Timestamp::now(),
+                progress: progress.clone(),
+            };
+            let record = Record { publication, state };
+            self.ledger.write(key, &record, Some(revision)).await
         };
-        self.note(hold, state, Patience::Until(stop)).await
+        let patience = Patience::Until(stop);
+        hold.revision = match self.insist(patience, "ledger write", step).await? {
+            Written::Stands(revision) => revision,
+            // An earlier try of ours whose answer was lost.
+            Written::Overtaken(found) if self.is_our_send(&found, publication) => found.revision,
+            Written::Overtaken(_) => return Err(LetGo::Overtaken),
+        };
+        Ok(())
+    }
+
+    fn is_our_send(&self, found: &Found, ours: Publication) -> bool {
+        match &found.record {
+            Some(Record {
+                publication,
+                state: State::Sending { owner, .. },
+            }) => *publication == ours && *owner == self.owner,
+            _ => false,
+        }
     }
 
     async fn note(
@@ -150,7 +192,7 @@ impl Desk {
     }
 
     /// Writes the end of a request. When another bridge wrote an end first, that one counts.
-    pub(super) async fn finish(&self, hold: &Hold, done: Done) -> Result<Box<Done>, LetGo> {
+    pub(super) async fn finish(&self, hold: &Hold, done: Done) -> Result<End, LetGo> {
         let done = Box::new(done);
         let record = Record {
             publication: hold.publication,
@@ -163,13 +205,13 @@ impl Desk {
         {
             Written::Stands(_) => {
                 self.tell(&done.receipt);
-                Ok(done)
+                Ok(End::Ours(done))
             }
             Written::Overtaken(Found { record, .. }) => match record {
                 Some(Record {
                     publication,
                     state: State::Done(other),
-                }) if publication == hold.publication => Ok(other),
+                }) if publication == hold.publication => Ok(End::Theirs(other)),
                 _ => Err(LetGo::Overtaken),
             },
         }

@@ -2,9 +2,11 @@
 //! dead letter first, then receipt. It knows no DingTalk call and acknowledges nothing itself.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -21,6 +23,8 @@ use super::webhooks::Webhooks;
 const BROKER_RETRY: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const BROKER_RETRY_CAP: Duration = Duration::from_secs(2);
+/// How often a standing trouble is logged, whatever number of requests waits for its end.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
 /// Room for what the broker adds to a message, in bytes.
 const FRAMING: usize = 256;
 
@@ -41,6 +45,7 @@ pub(super) struct Desk {
     pub(super) ledger: Ledger,
     /// Who writes it.
     pub(super) owner: Owner,
+    complained_at: Arc<Mutex<Option<Instant>>>,
 }
 
 /// How long a step goes on while the broker is away.
@@ -76,10 +81,11 @@ impl Desk {
             timings,
             ledger: Ledger::new(broker),
             owner: Owner::random(),
+            complained_at: Arc::default(),
         }
     }
 
-    /// Repeats `step` until the broker takes it. Says once that it waits.
+    /// Repeats `step` until the broker takes it. Says that it waits, not too often.
     pub(super) async fn insist<T, F>(
         &self,
         patience: Patience<'_>,
@@ -93,10 +99,12 @@ impl Desk {
         loop {
             match step().await {
                 Ok(done) => return Ok(done),
-                Err(error) if wait == BROKER_RETRY => {
+                Err(error) if self.complaint_is_due() => {
                     warn!(step = what, %error, "the broker does not take an outbound step, trying again");
                 }
-                Err(error) => debug!(step = what, %error, "the broker still does not take it"),
+                Err(error) => {
+                    debug!(step = what, %error, "the broker does not take an outbound step");
+                }
             }
             match patience {
                 Patience::Until(stop) => {
@@ -112,6 +120,18 @@ impl Desk {
             }
             wait = (wait * 2).min(BROKER_RETRY_CAP);
         }
+    }
+
+    fn complaint_is_due(&self) -> bool {
+        let mut at = self
+            .complained_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let due = at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
+        if due {
+            *at = Some(Instant::now());
+        }
+        due
     }
 
     /// The one log line and the one count of a request that ended.

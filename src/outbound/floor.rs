@@ -11,11 +11,17 @@ use crate::broker::Incoming;
 use crate::message::Subjects;
 
 use super::held::{Held, Shelf};
-use super::journey::Sender;
+use super::journey::{Sender, Served};
 use super::lanes::{LaneKey, Lanes};
 
-/// One request being worked on; it says its sequence when it ends.
-pub(super) type Running = BoxFuture<'static, u64>;
+/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
+/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
+const MAX_HELD: usize = 8192;
+/// Most bytes of them. Requests are texts of some kilobytes; only a backlog of giants comes near.
+const MAX_BYTES: usize = 64 << 20;
+
+/// One request being worked on; it says its sequence when it ends, and who serves the account.
+pub(super) type Running = BoxFuture<'static, (u64, Served)>;
 
 /// The requests of one account between consumer and journeys.
 #[derive(Debug)]
@@ -23,6 +29,8 @@ pub(super) struct Floor {
     sender: Arc<Sender>,
     shelf: Arc<Shelf>,
     lanes: Lanes,
+    /// Bytes of what is held.
+    bytes: usize,
     subjects: Subjects,
     stop: CancellationToken,
 }
@@ -38,6 +46,7 @@ impl Floor {
             sender,
             shelf,
             lanes: Lanes::default(),
+            bytes: 0,
             subjects,
             stop,
         }
@@ -48,9 +57,15 @@ impl Floor {
         self.lanes.len()
     }
 
+    /// Whether another request may be taken.
+    pub(super) fn has_room(&self) -> bool {
+        self.lanes.len() < MAX_HELD && self.bytes < MAX_BYTES
+    }
+
     /// Puts a delivery into its lanes; returns it as a journey when it may start.
     pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
         let held = self.shelf.put(incoming)?;
+        self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
         let keys = LaneKey::of(subject, address.as_ref());
@@ -59,8 +74,13 @@ impl Floor {
     }
 
     /// Takes a request that ended out of its lanes; returns the journeys that may start now.
-    pub(super) fn finish(&mut self, sequence: u64) -> Vec<Running> {
-        self.shelf.remove(sequence);
+    pub(super) fn finish(&mut self, (sequence, served): (u64, Served)) -> Vec<Running> {
+        if served == Served::Elsewhere {
+            self.let_go();
+        }
+        if let Some(held) = self.shelf.remove(sequence) {
+            self.bytes = self.bytes.saturating_sub(held.published.weight());
+        }
         let next = self.lanes.finish(sequence);
         next.into_iter()
             .filter_map(|sequence| self.shelf.find(sequence))
@@ -72,15 +92,25 @@ impl Floor {
         let sender = Arc::clone(&self.sender);
         let stop = self.stop.clone();
         Box::pin(async move {
-            sender.carry(&held, &stop).await;
-            held.published.publication.seq
+            let served = sender.carry(&held, &stop).await;
+            (held.published.publication.seq, served)
         })
+    }
+
+    /// Lets go of all that waits: another bridge was pinned meanwhile and has it too, and what it
+    /// holds back for the sake of order must not be sent from here. What nobody has comes again.
+    fn let_go(&mut self) {
+        for sequence in self.lanes.clear() {
+            if let Some(held) = self.shelf.remove(sequence) {
+                self.bytes = self.bytes.saturating_sub(held.published.weight());
+            }
+        }
     }
 
     /// Waits for what is being worked on; nothing new starts.
     pub(super) async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
-        self.shelf.retain(|sequence| self.lanes.is_active(sequence));
-        while let Some(sequence) = running.next().await {
+        self.let_go();
+        while let Some((sequence, _)) = running.next().await {
             self.shelf.remove(sequence);
         }
     }

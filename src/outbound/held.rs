@@ -90,13 +90,8 @@ impl Shelf {
     }
 
     /// Lets go of a request.
-    pub(super) fn remove(&self, sequence: u64) {
-        lock(&self.held).remove(&sequence);
-    }
-
-    /// Keeps what is being worked on and lets go of the rest.
-    pub(super) fn retain(&self, keep: impl Fn(u64) -> bool) {
-        lock(&self.held).retain(|sequence, _| keep(*sequence));
+    pub(super) fn remove(&self, sequence: u64) -> Option<Arc<Held>> {
+        lock(&self.held).remove(&sequence)
     }
 
     /// Reports progress for everything held, every `period`, for ever.

@@ -12,11 +12,10 @@ use crate::dingtalk::api::{Api, ApiError};
 use crate::message::{AccountName, Request};
 use crate::telemetry::Health;
 
-use super::claim::{Claim, Hold};
+use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::Held;
-use super::ledger::Done;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
@@ -36,6 +35,15 @@ pub(super) struct Sender {
     pub(super) calls: Semaphore,
 }
 
+/// Who serves the account, as far as one request showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Served {
+    /// This bridge.
+    Here,
+    /// Another bridge, since some moment.
+    Elsewhere,
+}
+
 impl Sender {
     pub(super) fn new(desk: Desk, account: AccountName, api: Arc<Api>, health: Health) -> Self {
         Self {
@@ -49,19 +57,27 @@ impl Sender {
     }
 
     /// Takes one request to its end and acknowledges it; lets it go unacknowledged when the bridge
-    /// stops first or another bridge has it.
-    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) {
-        if let Err(reason) = self.carry_on(held, stop).await {
-            debug!(
-                dingtalk.account = %self.account,
-                nats.sequence = held.published.publication.seq,
-                ?reason,
-                "request let go, it is delivered again"
-            );
+    /// stops first or another bridge has it. Returns whether another bridge turned out to serve the
+    /// account.
+    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) -> Served {
+        match self.carry_on(held, stop).await {
+            Ok(served) => served,
+            Err(reason) => {
+                debug!(
+                    dingtalk.account = %self.account,
+                    nats.sequence = held.published.publication.seq,
+                    ?reason,
+                    "request let go, it is delivered again"
+                );
+                match reason {
+                    LetGo::Overtaken => Served::Elsewhere,
+                    LetGo::Stopping => Served::Here,
+                }
+            }
         }
     }
 
-    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<(), LetGo> {
+    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
         let reading = resolve::read(
@@ -74,20 +90,26 @@ impl Sender {
             account: &self.account,
             id: &reading.key.id,
             published,
+            subject: Some(&published.subject),
         };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
                 self.desk.metrics.request_duplicate(&self.account);
                 info!(dingtalk.account = %self.account, request.id = %matter.id, "request was published before");
                 held.settle(None).await;
-                return Ok(());
+                return Ok(Served::Here);
             }
-            Claim::Ended(done) => done,
+            Claim::Ended(done) => End::Ours(done),
             Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
         };
+        let served = match &done {
+            End::Ours(_) => Served::Here,
+            End::Theirs(_) => Served::Elsewhere,
+        };
+        let done = done.done();
         self.desk.close(&matter, &done).await?;
         held.settle(done.dead).await;
-        Ok(())
+        Ok(served)
     }
 
     async fn send(
@@ -96,7 +118,7 @@ impl Sender {
         hold: Hold,
         request: Result<Request, Refusal>,
         stop: &CancellationToken,
-    ) -> Result<Box<Done>, LetGo> {
+    ) -> Result<End, LetGo> {
         let plan = match request {
             Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
             Err(refusal) => Err(refusal),

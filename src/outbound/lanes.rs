@@ -65,15 +65,16 @@ impl Lanes {
         self.requests.len()
     }
 
-    /// Whether a request is being worked on.
-    pub(super) fn is_active(&self, sequence: u64) -> bool {
-        self.requests.get(&sequence).is_some_and(|keys| {
-            !keys.iter().any(|key| {
-                self.lanes
-                    .get(key)
-                    .is_some_and(|lane| lane.waiting.contains(&sequence))
-            })
-        })
+    /// Empties the lanes but for what is being worked on; returns what was waiting.
+    pub(super) fn clear(&mut self) -> Vec<u64> {
+        let mut waiting = BTreeSet::new();
+        for lane in self.lanes.values_mut() {
+            waiting.append(&mut lane.waiting);
+        }
+        self.lanes.retain(|_, lane| lane.busy);
+        self.requests
+            .retain(|sequence, _| !waiting.contains(sequence));
+        waiting.into_iter().collect()
     }
 
     /// Puts a request into its lanes, by sequence and not by arrival; returns whether it starts now.
@@ -179,6 +180,20 @@ mod tests {
             LaneKey::of("dingtalk.outbound.sales.robot.x", None),
             [LaneKey::Subject("dingtalk.outbound.sales.robot.x".into())]
         );
+    }
+
+    #[test]
+    fn what_waits_can_be_let_go_and_what_is_worked_on_stays() {
+        let mut lanes = Lanes::default();
+        assert!(lanes.admit(1, user("a")));
+        assert!(!lanes.admit(2, user("a,b")));
+        assert!(!lanes.admit(3, user("b")));
+        assert!(lanes.admit(4, user("c")));
+        assert_eq!(lanes.clear(), [2, 3]);
+        assert_eq!(lanes.len(), 2);
+        assert!(!lanes.admit(5, user("a")), "1 is still under way");
+        assert!(lanes.admit(6, user("b")));
+        assert_eq!(lanes.finish(1), [5]);
     }
 
     proptest! {

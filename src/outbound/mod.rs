@@ -49,10 +49,6 @@ pub use served::Served;
 pub use strays::Strays;
 pub use timings::Timings;
 
-/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
-/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
-const MAX_HELD: usize = 8192;
-
 /// Longest time that handing the consumer to another bridge may take; it goes there by itself too.
 const HANDOVER: Duration = Duration::from_secs(1);
 
@@ -113,6 +109,8 @@ impl Outbound {
         let mut feed = broker.requests(&account);
         let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
         let shelf = Arc::new(Shelf::default());
+        // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
+        health.account(&account, |health| health.sends_parked = None);
         let sender = Arc::new(Sender::new(desk, account.clone(), api, health));
         let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
         info!(dingtalk.account = %account, "outbound started");
@@ -121,10 +119,10 @@ impl Outbound {
         loop {
             metrics.requests_held(&account, floor.len());
             tokio::select! {
-                incoming = feed.next(), if floor.len() < MAX_HELD => {
+                incoming = feed.next(), if floor.has_room() => {
                     running.extend(floor.admit(incoming));
                 }
-                Some(sequence) = running.next() => running.extend(floor.finish(sequence)),
+                Some(ended) = running.next() => running.extend(floor.finish(ended)),
                 () = &mut beats => {}
                 () = stop.cancelled() => break,
             }

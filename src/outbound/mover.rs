@@ -16,7 +16,7 @@ use super::claim::Claim;
 use super::desk::{Desk, LetGo, Patience, size};
 use super::held::{acknowledge, published};
 use super::receipt::{Matter, NOBODY, Published};
-use super::resolve::{self, Form, Key, Refusal, header_value};
+use super::resolve::{self, Form, Key, Refusal};
 use super::served::Served;
 use super::timings::Timings;
 
@@ -220,7 +220,13 @@ impl Mover {
         };
         match found {
             Ok(destination) => Ok(Ok(destination)),
-            Err(refusal) => astray(account.or_else(|| self.served.only()).as_ref(), refusal),
+            Err(refusal) => {
+                let told = account.or_else(|| match target {
+                    Target::ReplyTo(inbound) => self.served.receiver(inbound),
+                    Target::Group(_) | Target::User(_) | Target::Users(_) => None,
+                });
+                astray(told.as_ref(), refusal)
+            }
         }
     }
 
@@ -304,6 +310,7 @@ impl Mover {
             account: &account,
             id: &key.id,
             published,
+            subject: None,
         };
         refuse(&self.desk, &matter, (key, &astray.refusal), stop).await
     }
@@ -326,7 +333,7 @@ pub(super) async fn refuse(
         Claim::Ended(done) => done,
         Claim::Mine(hold) => {
             let done = matter.refused(refusal, hold.progress.clone());
-            desk.finish(&hold, done).await?
+            desk.finish(&hold, done).await?.done()
         }
     };
     desk.close(matter, &done).await?;
@@ -337,20 +344,4 @@ pub(super) async fn refuse(
 pub(super) fn nobody() -> AccountName {
     #[expect(clippy::expect_used, reason = "an underscore is a legal account name")]
     AccountName::parse(NOBODY).expect("a legal account name")
-}
-
-/// The key of a request that is refused without being read.
-pub(super) fn key_of(published: &Published) -> Key {
-    let form = if header_value(&published.headers, header::SOURCE_SUBJECT).is_some() {
-        Form::Bare
-    } else {
-        Form::Canonical
-    };
-    resolve::read(
-        &published.headers,
-        &published.payload,
-        published.publication.seq,
-        form,
-    )
-    .key
 }

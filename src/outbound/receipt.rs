@@ -31,6 +31,13 @@ pub(super) struct Published {
 }
 
 impl Published {
+    /// About how many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+        self.payload.len() + self.subject.len() + headers
+    }
+
     /// When it was asked for first: a moved request carries the time of its bare original.
     pub(super) fn requested_at(&self) -> Timestamp {
         header_value(&self.headers, header::SOURCE_TIME)
@@ -48,6 +55,8 @@ pub(super) struct Matter<'a> {
     pub(super) id: &'a RequestId,
     /// The request.
     pub(super) published: &'a Published,
+    /// Canonical subject; absent when the target could not be told.
+    pub(super) subject: Option<&'a str>,
 }
 
 /// Why a receipt is not `sent`.
@@ -98,7 +107,7 @@ impl Matter<'_> {
             receipt: Receipt {
                 id: self.id.clone(),
                 account: self.account.clone(),
-                subject: Some(self.published.subject.clone()),
+                subject: self.subject.map(str::to_owned),
                 outcome,
                 via: progress.via,
                 process_query_key: first_key,
@@ -235,6 +244,7 @@ mod tests {
             account: &AccountName::parse("sales").unwrap(),
             id: &RequestId::parse("order 42").unwrap(),
             published,
+            subject: Some(&published.subject),
         })
     }
 

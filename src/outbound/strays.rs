@@ -12,9 +12,9 @@ use crate::telemetry::Metrics;
 
 use super::desk::{Desk, LetGo, Patience};
 use super::ledger::Publication;
-use super::mover::{key_of, nobody, refuse};
+use super::mover::{nobody, refuse};
 use super::receipt::{Matter, Published};
-use super::resolve::Refusal;
+use super::resolve::{self, Form, Refusal};
 use super::timings::Timings;
 
 /// Requests that one look takes up.
@@ -69,14 +69,16 @@ impl Strays {
             },
         };
         let (account, refusal) = self.judge(&published.subject);
-        let key = key_of(&published);
+        let sequence = published.publication.seq;
+        let (headers, payload) = (&published.headers, &published.payload);
+        let key = resolve::read(headers, payload, sequence, Form::Canonical).key;
         let matter = Matter {
             account: &account,
             id: &key.id,
             published: &published,
+            subject: (refusal.reason == DeadReason::Unserved).then_some(published.subject.as_str()),
         };
         refuse(&self.desk, &matter, (&key, &refusal), stop).await?;
-        let sequence = published.publication.seq;
         let step = || self.desk.broker.remove_request(sequence);
         let patience = Patience::Until(stop);
         self.desk.insist(patience, "unserved request", step).await?;

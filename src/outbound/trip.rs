@@ -9,11 +9,10 @@ use tracing::debug;
 use crate::dingtalk::api::{Accepted, ApiError};
 use crate::message::{DeadReason, Outcome, Part, Timestamp, Via};
 
-use super::claim::Hold;
+use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
-use super::ledger::Done;
 use super::plan::{Leg, Plan};
 use super::receipt::{Cause, Matter};
 use super::verdict::{Stage, Verdict, verdict};
@@ -30,6 +29,8 @@ pub(super) struct Trip<'a> {
     stop: &'a CancellationToken,
     /// Refusals in a row, for the growth of the wait.
     refusals: u32,
+    /// Why the request is given up, when it is not DingTalk that refuses it.
+    dead: Option<DeadReason>,
 }
 
 /// What follows an attempt.
@@ -54,17 +55,21 @@ impl<'a> Trip<'a> {
             plan,
             stop,
             refusals: 0,
+            dead: None,
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<Box<Done>, LetGo> {
+    pub(super) async fn run(mut self) -> Result<End, LetGo> {
         let (outcome, cause) = loop {
             if let Step::End(outcome, cause) = self.attempt().await? {
                 break (outcome, cause);
             }
         };
         let progress = self.hold.progress.clone();
-        let done = self.matter.ended(outcome, progress, cause);
+        let mut done = self.matter.ended(outcome, progress, cause);
+        if outcome == Outcome::Failed {
+            done.dead = self.dead.or(done.dead);
+        }
         self.sender.desk.finish(&self.hold, done).await
     }
 
@@ -75,6 +80,7 @@ impl<'a> Trip<'a> {
         let leg = match self.plan.leg(&self.hold.progress) {
             Ok(leg) => leg,
             Err(refusal) => {
+                self.dead = Some(refusal.reason);
                 return Ok(self.give_up(Cause {
                     code: refusal.reason.as_str().to_owned(),
                     message: refusal.detail,

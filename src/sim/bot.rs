@@ -31,6 +31,9 @@ pub struct Message {
     pub content: Option<(String, Value)>,
     /// Further or replaced keys of the body.
     pub extra: Map<String, Value>,
+    /// Whether the monthly quota is used up: the error code and no text
+    /// (stream-protocol.md, section 0.15).
+    pub over_quota: bool,
     /// `msgId` instead of a new one: the same message for several bots, or again.
     pub msg_id: Option<String>,
 }
@@ -69,6 +72,13 @@ impl Message {
     #[must_use]
     pub fn with(mut self, key: impl Into<String>, value: Value) -> Self {
         self.extra.insert(key.into(), value);
+        self
+    }
+
+    /// Comes without its text, because the monthly quota is used up.
+    #[must_use]
+    pub fn over_quota(mut self) -> Self {
+        self.over_quota = true;
         self
     }
 
@@ -148,6 +158,11 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
             Some((msgtype, content)) => {
                 map.insert("content".into(), content.clone());
                 map.insert("msgtype".into(), json!(msgtype));
+            }
+            None if message.over_quota => {
+                map.insert("errCode".into(), json!(20001));
+                map.insert("errMsg".into(), json!("Webhook与Stream推送次数已达上限"));
+                map.insert("msgtype".into(), json!("text"));
             }
             None => {
                 // Where the mention of the bot was cut, a space stays.

@@ -1,20 +1,5 @@
-//! The simulator over HTTP, for a person with curl and for programs in other languages.
-//!
-//! | request | what |
-//! |---|---|
-//! | `GET /sim/state` | counters, apps, addresses |
-//! | `GET /sim/sent` · `/sim/calls` · `/sim/connections` | what it saw |
-//! | `GET /sim/frames?from=0&limit=1000` | frames with their acks |
-//! | `POST /sim/say` | a [`Message`] plus `app`; answers `{"msgId":…}` |
-//! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
-//! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
-//! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
-//! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
-//! | `POST /sim/burst` | a [`Burst`]; answers its report |
-//! | `POST /sim/faults` | a [`Fault`] or a list of them |
-//! | `DELETE /sim/faults` | disarms all |
-//!
-//! `app` may be left out while there is only one.
+//! The simulator over HTTP, for a person with curl and for programs in other languages: every order
+//! of the library as `POST`, everything it saw as `GET`. The table of paths is in the module above.
 
 use std::sync::Arc;
 
@@ -220,18 +205,21 @@ async fn burst(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     Ok(Json(json!(report)))
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Faults {
-    Many(Vec<Fault>),
-    One(Box<Fault>),
-}
-
 async fn faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     let faults = match serde_json::from_slice(&body)? {
-        Faults::Many(faults) => faults,
-        Faults::One(fault) => vec![*fault],
+        Value::Array(faults) => faults,
+        fault => vec![fault],
     };
+    let only = only_app(&shared).ok();
+    let faults: Vec<Fault> = faults
+        .into_iter()
+        .map(|mut fault| {
+            if let (Some(map), Some(app)) = (fault.as_object_mut(), &only) {
+                map.entry("app").or_insert_with(|| json!(app));
+            }
+            serde_json::from_value(fault)
+        })
+        .collect::<Result<_, _>>()?;
     let count = faults.len();
     for fault in faults {
         shared.inject(fault).await?;

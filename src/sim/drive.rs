@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::bot::{CardPress, Message, Scene, bot_body, card_body, conversation, new_msg_id};
@@ -171,19 +171,13 @@ impl Shared {
     pub(super) fn new_session(&self, app: &Arc<str>, message: &Message) -> (String, i64) {
         let session = uuid().replace('-', "");
         let life = self.options.webhook_life;
-        let now = Instant::now();
-        let mut world = self.world();
-        if world.sessions.len() >= self.options.keep {
-            world.sessions.retain(|_, session| session.expires > now);
-        }
-        world.sessions.insert(
-            session.clone(),
-            WebhookSession {
-                app: Arc::clone(app),
-                chat: conversation(message, app),
-                expires: now + life,
-            },
-        );
+        let registered = WebhookSession {
+            app: Arc::clone(app),
+            chat: conversation(message, app),
+            expires: Instant::now() + life,
+        };
+        self.world()
+            .add_session(session.clone(), registered, self.options.keep);
         let until = self.now_millis() + i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
         let url = format!("{}/robot/sendBySession?session={session}", self.api_url);
         (url, until)
@@ -318,22 +312,5 @@ impl Sim {
         debug_assert_eq!(payload.retry(), RetryTable::Bot);
         self.shared.push(payload, 0, Aim::Link(*second)).await?;
         Ok(msg_id)
-    }
-
-    /// The notice that the monthly quota is used up: a message without its text
-    /// (stream-protocol.md, section 0.15).
-    ///
-    /// # Errors
-    /// As [`Self::say`].
-    pub async fn say_quota_notice(
-        &self,
-        app: &str,
-        mut message: Message,
-    ) -> Result<String, SimError> {
-        message = message
-            .with("errCode", json!(20001))
-            .with("errMsg", json!("Webhook与Stream推送次数已达上限"))
-            .with("text", Value::Null);
-        self.say(app, message).await
     }
 }

@@ -228,7 +228,15 @@ impl Shared {
     }
 
     async fn order(&self, id: u64, order: Out) -> Result<(), SimError> {
-        let queue = self.world().link(id)?.out.clone();
+        let queue = {
+            let mut world = self.world();
+            let link = world.link(id)?;
+            if matches!(order, Out::Reset(_) | Out::Close(_)) {
+                link.end(order);
+                return Ok(());
+            }
+            link.out.clone()
+        };
         let _ = queue.send(order).await;
         Ok(())
     }

@@ -3,9 +3,26 @@
 //!
 //! It shares nothing with the bridge's own DingTalk code but the wire, so that a mistake in one is
 //! not confirmed by the other. DingTalk's official SDK clients connect to it. Tests drive it as a
-//! library; the `sim` command and other languages drive it over HTTP, see the paths in `control.rs`.
+//! library; the `sim` command and other languages drive it over HTTP:
+//!
+//! | request | what |
+//! |---|---|
+//! | `GET /sim/state` | counters, apps, addresses |
+//! | `GET /sim/sent` · `/sim/calls` · `/sim/connections` | what it saw |
+//! | `GET /sim/frames?from=0&limit=1000` | frames with their acks |
+//! | `POST /sim/say` | a [`Message`] plus `app`; answers `{"msgId":…}` |
+//! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
+//! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
+//! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
+//! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
+//! | `POST /sim/burst` | a [`Burst`]; answers its report |
+//! | `POST /sim/faults` | a [`Fault`] or a list of them |
+//! | `DELETE /sim/faults` | disarms all |
+//!
+//! `app` may be left out while there is only one.
 
 mod api;
+mod armed;
 mod bot;
 mod burst;
 mod control;
@@ -17,6 +34,7 @@ mod ledger;
 mod observe;
 mod options;
 mod record;
+mod refusal;
 mod state;
 
 use std::net::SocketAddr;
@@ -25,15 +43,19 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
-pub use self::api::{GROUP_SEND_PATH, LEGACY_TOKEN_PATH, TOKEN_PATH, USER_SEND_PATH, WEBHOOK_PATH};
+pub use self::api::{
+    CUSTOM_ROBOT_PATH, CustomRobot, FAILED_EVENTS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH,
+    TOKEN_PATH, USER_SEND_PATH, WEBHOOK_PATH,
+};
 pub use self::bot::{CardPress, Message};
 pub use self::burst::{Burst, BurstReport};
 pub use self::drive::Push;
-pub use self::fault::{Fault, OPEN_PATH, OpenRefusal};
+pub use self::fault::{Fault, OPEN_PATH};
 pub use self::gateway::{BOT_TOPIC, CARD_TOPIC};
 pub use self::ledger::{Ack, FrameState, FrameView};
 pub use self::options::{AckMatching, LateAck, SimApp, SimOptions, TokenFamilies};
 pub use self::record::{Call, Counters, EventFailure, LinkView, Sent, SentVia, Verdict};
+pub use self::refusal::{CallRefusal, OpenRefusal};
 use self::state::Shared;
 pub use self::state::Subscription;
 

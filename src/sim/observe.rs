@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::gateway::LinkMode;
 use super::ledger::{FrameState, FrameView};
 use super::record::{Call, Counters, EventFailure, LinkView, Sent};
 use super::state::Shared;
@@ -18,6 +19,7 @@ impl Shared {
             stray_acks: world.ledger.stray_acks,
             lost: world.lost,
             sent: world.sent_total,
+            delivered: world.delivered,
             links: world.links.len(),
             failed_events: world.failed_events.len(),
         }
@@ -69,11 +71,13 @@ impl Sim {
 
     /// Numbers of the connections of `app` that may get pushes, oldest first.
     pub fn live_links(&self, app: &str) -> Vec<u64> {
-        let links = self.links();
-        let live = links
-            .iter()
-            .filter(|link| link.app == app && link.state == "live");
-        live.map(|link| link.id).collect()
+        let world = self.shared.world();
+        let ids = world.by_app.get(app).map_or(&[][..], Vec::as_slice);
+        let live = ids.iter().copied().filter(|id| {
+            let link = world.links.get(id);
+            link.is_some_and(|link| link.mode == LinkMode::Live)
+        });
+        live.collect()
     }
 
     /// Every frame still remembered, in the order of pushes.
@@ -189,7 +193,7 @@ impl Sim {
     /// When there are fewer in time.
     pub async fn delivered_count(&self, count: usize) -> Result<Vec<Sent>, SimError> {
         self.wait_for("delivered sends", |sim| {
-            Some(sim.delivered()).filter(|sent| sent.len() >= count)
+            (sim.counters().delivered >= count as u64).then(|| sim.delivered())
         })
         .await
     }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::api::CustomRobot;
 use crate::message::Secret;
 
 /// One app (robot) that the simulator knows.
@@ -68,6 +69,8 @@ pub struct SimOptions {
     pub public_gateway_url: Option<String>,
     /// The apps that exist.
     pub apps: Vec<SimApp>,
+    /// The custom robots that exist.
+    pub custom_robots: Vec<CustomRobot>,
     /// Whether every other credential is taken too; the first secret seen for a client id is its secret.
     pub any_app: bool,
     /// The staff ids that exist; `None` accepts every one.
@@ -128,6 +131,7 @@ impl Default for SimOptions {
             public_api_url: None,
             public_gateway_url: None,
             apps: Vec::new(),
+            custom_robots: Vec::new(),
             any_app: false,
             users: None,
             groups: None,

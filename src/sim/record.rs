@@ -33,6 +33,8 @@ pub enum SentVia {
     Group,
     /// A session webhook.
     Webhook,
+    /// The webhook of a custom robot.
+    CustomRobot,
 }
 
 /// What the simulator made of a send.
@@ -55,7 +57,7 @@ pub struct Sent {
     pub seq: u64,
     /// When it was applied.
     pub at: Timestamp,
-    /// The app that sent; empty when the token or session was not known.
+    /// The app that sent; empty for a custom robot, and when the token or session was not known.
     pub app: String,
     /// The way it took.
     pub via: SentVia,
@@ -65,7 +67,7 @@ pub struct Sent {
     pub invalid_users: Vec<String>,
     /// Users of the batch that were flow-controlled.
     pub flow_controlled_users: Vec<String>,
-    /// `msgKey`, or `msgtype` of a webhook post.
+    /// `msgKey`, or `msgtype` of a post to a webhook.
     pub msg_key: String,
     /// `msgParam` parsed, or the whole body of a webhook post.
     pub msg_param: Value,
@@ -77,6 +79,23 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// A send that names only its way.
+    pub(super) fn draft(via: SentVia) -> Self {
+        Self {
+            seq: 0,
+            at: Timestamp::now(),
+            app: String::new(),
+            via,
+            to: Vec::new(),
+            invalid_users: Vec::new(),
+            flow_controlled_users: Vec::new(),
+            msg_key: String::new(),
+            msg_param: Value::Null,
+            process_query_key: None,
+            verdict: Verdict::Delivered,
+        }
+    }
+
     /// Whether people can see it.
     pub fn delivered(&self) -> bool {
         self.verdict == Verdict::Delivered
@@ -133,6 +152,10 @@ pub struct EventFailure {
     pub app: String,
     /// `eventId`.
     pub event_id: String,
+    /// `eventType`.
+    pub event_type: String,
+    /// The event itself.
+    pub data: Value,
 }
 
 /// Counters of the whole simulator.
@@ -148,6 +171,8 @@ pub struct Counters {
     pub lost: u64,
     /// Sends, refused ones included.
     pub sent: u64,
+    /// Sends that people can see.
+    pub delivered: u64,
     /// Connections that are up.
     pub links: usize,
     /// Events that were given up.

@@ -3,6 +3,7 @@
 
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::fault::ArmedFault;
+use super::api::CustomState;
+use super::armed::ArmedFault;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
 use super::options::{AckMatching, LateAck, SimOptions};
@@ -20,6 +22,9 @@ use crate::message::Timestamp;
 
 /// How many pushes may wait in a link's queue before the pusher waits.
 pub(super) const LINK_QUEUE: usize = 1024;
+
+/// The span in which calls are counted, and the penalty for too many.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// One app as the simulator keeps it.
 pub(super) struct App {
@@ -65,6 +70,13 @@ pub(super) struct Token {
     pub(super) expires: Instant,
 }
 
+/// The calls of one app to one path.
+#[derive(Default)]
+pub(super) struct Rate {
+    calls: VecDeque<Instant>,
+    blocked_until: Option<Instant>,
+}
+
 /// A session webhook: the chat that it answers into.
 pub(super) struct WebhookSession {
     pub(super) app: Arc<str>,
@@ -75,6 +87,7 @@ pub(super) struct WebhookSession {
 /// Everything behind the lock.
 pub(super) struct World {
     pub(super) apps: HashMap<Arc<str>, App>,
+    pub(super) custom_robots: HashMap<String, CustomState>,
     pub(super) users: Option<HashSet<String>>,
     pub(super) groups: Option<HashSet<String>>,
     pub(super) unknown_users: HashSet<String>,
@@ -82,7 +95,8 @@ pub(super) struct World {
     pub(super) tickets: HashMap<String, Ticket>,
     pub(super) tokens: HashMap<(Arc<str>, Family), Token>,
     pub(super) sessions: HashMap<String, WebhookSession>,
-    pub(super) windows: HashMap<(Arc<str>, String), VecDeque<Instant>>,
+    pub(super) session_order: VecDeque<String>,
+    pub(super) rates: HashMap<(Arc<str>, String), Rate>,
     pub(super) links: HashMap<u64, Link>,
     pub(super) by_app: HashMap<Arc<str>, Vec<u64>>,
     pub(super) next_link: u64,
@@ -93,6 +107,7 @@ pub(super) struct World {
     pub(super) lost: u64,
     pub(super) sent: VecDeque<Sent>,
     pub(super) sent_total: u64,
+    pub(super) delivered: u64,
     pub(super) calls: VecDeque<Call>,
     pub(super) faults: Vec<ArmedFault>,
 }
@@ -119,6 +134,7 @@ impl Shared {
         );
         let mut world = World {
             apps: HashMap::new(),
+            custom_robots: HashMap::new(),
             users: options.users.clone().map(HashSet::from_iter),
             groups: options.groups.clone().map(HashSet::from_iter),
             unknown_users: HashSet::new(),
@@ -126,7 +142,8 @@ impl Shared {
             tickets: HashMap::new(),
             tokens: HashMap::new(),
             sessions: HashMap::new(),
-            windows: HashMap::new(),
+            session_order: VecDeque::new(),
+            rates: HashMap::new(),
             links: HashMap::new(),
             by_app: HashMap::new(),
             next_link: 1,
@@ -137,9 +154,15 @@ impl Shared {
             lost: 0,
             sent: VecDeque::new(),
             sent_total: 0,
+            delivered: 0,
             calls: VecDeque::new(),
             faults: Vec::new(),
         };
+        for robot in &options.custom_robots {
+            let state = CustomState::new(robot.clone());
+            let token = robot.access_token.clone();
+            world.custom_robots.insert(token, state);
+        }
         for app in &options.apps {
             let secret = app.client_secret.expose().to_owned();
             world.add_app(&app.client_id, secret, Some(app.robot_code.clone()));
@@ -226,30 +249,46 @@ impl World {
             .map(|((app, _), _)| Arc::clone(app))
     }
 
-    /// Counts one call in a sliding second; false when the limit is reached.
+    /// Counts one call in a sliding second; false when the limit is reached, and for one second
+    /// after that (oapi.md, section 9.4).
     pub(super) fn within_rate(&mut self, app: &Arc<str>, path: &str, limit: Option<u32>) -> bool {
         let Some(limit) = limit else { return true };
         let now = Instant::now();
-        let window = self
-            .windows
-            .entry((Arc::clone(app), path.to_owned()))
-            .or_default();
-        while window
-            .front()
-            .is_some_and(|at| now.duration_since(*at).as_millis() >= 1000)
-        {
-            window.pop_front();
-        }
-        if window.len() >= limit as usize {
+        let key = (Arc::clone(app), path.to_owned());
+        let rate = self.rates.entry(key).or_default();
+        if rate.blocked_until.is_some_and(|until| until > now) {
             return false;
         }
-        window.push_back(now);
+        while rate
+            .calls
+            .front()
+            .is_some_and(|at| now.duration_since(*at) >= SECOND)
+        {
+            rate.calls.pop_front();
+        }
+        if rate.calls.len() >= limit as usize {
+            rate.blocked_until = Some(now + SECOND);
+            return false;
+        }
+        rate.calls.push_back(now);
         true
+    }
+
+    /// Keeps a session webhook; the oldest goes when there are too many.
+    pub(super) fn add_session(&mut self, id: String, session: WebhookSession, keep: usize) {
+        if self.session_order.len() >= keep
+            && let Some(oldest) = self.session_order.pop_front()
+        {
+            self.sessions.remove(&oldest);
+        }
+        self.session_order.push_back(id.clone());
+        self.sessions.insert(id, session);
     }
 
     pub(super) fn log_sent(&mut self, mut sent: Sent, keep: usize) {
         sent.seq = self.sent_total;
         self.sent_total += 1;
+        self.delivered += u64::from(sent.delivered());
         if self.sent.len() >= keep {
             self.sent.pop_front();
         }

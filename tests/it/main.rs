@@ -1,7 +1,10 @@
 //! The whole bridge and its parts against real servers on real sockets.
 
+mod api;
 mod architecture;
+mod bridge;
 mod broker;
+mod cli;
 mod examples;
 mod outbound;
 mod sim;

@@ -13,6 +13,7 @@
     clippy::unwrap_used,
     clippy::print_stderr,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "helpers of tests"
 )]
@@ -103,6 +104,7 @@ impl Bot {
             .env("BOT_CLIENT_SECRET", "secret")
             .env("BOT_IGNORE", ignore.to_string())
             .stdout(Stdio::piped())
+            .stderr(log_file(sdk, sim))
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -129,6 +131,14 @@ impl Bot {
         let told = timeout(PATIENCE, reading).await;
         told.unwrap_or_else(|_| panic!("the client told no `{kind}`"))
     }
+}
+
+/// Where the client's own log goes: `target/tmp/sdk-<client>-<port>.log`.
+fn log_file(sdk: Sdk, sim: &Sim) -> Stdio {
+    let port = sim.api_url().rsplit(':').next().unwrap_or_default();
+    let name = format!("sdk-{sdk:?}-{port}.log").to_lowercase();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::File::create(path).unwrap().into()
 }
 
 async fn start() -> Sim {

@@ -84,11 +84,11 @@ fn scrub(mut text: String, secrets: &[&str]) -> String {
 fn mask_named(text: &str) -> String {
     // ASCII lower-casing keeps every offset.
     let lower = text.to_ascii_lowercase();
-    let ends = |name: &&'static str| -> Vec<usize> {
-        let hits = lower.match_indices(*name);
+    let ends = |name: &str| -> Vec<usize> {
+        let hits = lower.match_indices(name);
         hits.map(|(at, name)| at + name.len()).collect()
     };
-    let mut ends: Vec<usize> = SECRET_NAMES.iter().flat_map(|name| ends(&name)).collect();
+    let mut ends: Vec<usize> = SECRET_NAMES.iter().flat_map(|name| ends(name)).collect();
     ends.sort_unstable();
     let mut masked = String::with_capacity(text.len());
     let mut from = 0;

@@ -2,7 +2,6 @@
 //! by the caller from [`ApiError::class`].
 
 mod answer;
-mod codes;
 mod errors;
 mod failure;
 mod http;
@@ -213,9 +212,12 @@ impl Api {
         })
     }
 
+    /// The error without the secrets of the call and of the account.
     fn cleaned(&self, refusal: Refusal, secrets: &[&str]) -> ApiError {
-        let own = [self.client_secret.expose()];
-        let secrets: Vec<&str> = secrets.iter().chain(&own).copied().collect();
+        let kept = self.tokens.kept();
+        let own = [Some(&self.client_secret), kept.as_ref()];
+        let own = own.into_iter().flatten().map(Secret::expose);
+        let secrets: Vec<&str> = secrets.iter().copied().chain(own).collect();
         refusal.error.scrubbed(&secrets)
     }
 

@@ -51,12 +51,11 @@ impl Lane {
         // The semaphore is never closed; were it, the bucket alone would still hold the pace.
         let _turn = self.turn.acquire().await;
         loop {
-            // A statement of its own: the lock must be gone before the wait.
             let taken = self.bucket().take(Instant::now());
-            match taken {
-                Ok(()) => return,
-                Err(at) => sleep_until(at).await,
-            }
+            let Err(at) = taken else {
+                return;
+            };
+            sleep_until(at).await;
         }
     }
 
@@ -248,6 +247,20 @@ mod tests {
             order.push(index);
         }
         assert_eq!(order, (0..20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_learned_while_somebody_waits_counts_for_them() {
+        let lane = Lane::new(1.0);
+        lane.slot().await;
+        let start = Instant::now();
+        let learning = async {
+            sleep_until(start + Duration::from_millis(500)).await;
+            lane.learn(Lesson::TooFast(Duration::from_secs(5)))
+        };
+        let ((), learned) = tokio::join!(lane.slot(), learning);
+        assert!(learned.is_some());
+        assert!(start.elapsed() >= Duration::from_millis(5500));
     }
 
     #[tokio::test(start_paused = true)]

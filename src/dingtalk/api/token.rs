@@ -98,6 +98,11 @@ impl Tokens {
         self.valid().await
     }
 
+    /// The token that is kept now, valid or not.
+    pub(super) fn kept(&self) -> Option<Secret> {
+        self.state().token.as_ref().map(|token| token.value.clone())
+    }
+
     async fn obtain(&self, fresh: impl Fn(&Token) -> bool) -> Result<Secret, ApiError> {
         let fetches = {
             let state = self.state();

@@ -1,9 +1,13 @@
 //! One text frame: a tolerant envelope (stream-protocol.md, section 3). It decides nothing; what
 //! cannot be read stays empty and the text itself is kept.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use serde_json::value::RawValue;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::documented::Documented;
 use crate::dingtalk::json::{self, Members};
 
 /// Levels of JSON strings inside JSON strings that are taken off `data`.
@@ -23,7 +27,7 @@ pub enum FrameType {
 }
 
 /// A frame that was read: every field optional but the text itself.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Frame {
     /// What kind of frame it is.
     pub frame_type: FrameType,
@@ -62,10 +66,55 @@ impl FrameType {
     }
 }
 
+impl fmt::Debug for Frame {
+    /// Leaves the payload out: it may hold a session webhook or a ticket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frame")
+            .field("frame_type", &self.frame_type)
+            .field("topic", &self.topic)
+            .field("message_id", &self.message_id)
+            .field("event_type", &self.event_type)
+            .field("event_id", &self.event_id)
+            .field("data_bytes", &self.data.len())
+            .field("text_bytes", &self.text.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Frame {
     /// Reads `text`. What is no JSON object becomes a frame of type [`FrameType::Other`] with
     /// nothing in it but the text.
     pub fn decode(text: Utf8Bytes) -> Self {
+        // Sharing the text costs a reference count and lets what is read borrow from it.
+        let shared = text.clone();
+        match Documented::read(&shared) {
+            Some(envelope) => Self::of_documented(envelope, text),
+            None => Self::tolerant(text),
+        }
+    }
+
+    fn of_documented(envelope: Documented<'_>, text: Utf8Bytes) -> Self {
+        let headers = envelope.headers;
+        let filled = |header: Option<Cow<'_, str>>| {
+            let header = header.filter(|text| !text.is_empty());
+            header.map(Cow::into_owned)
+        };
+        Self {
+            frame_type: FrameType::parse(&envelope.frame_type),
+            topic: headers.topic.into_owned(),
+            message_id: Some(headers.message_id.into_owned()),
+            time: integer(&headers.time),
+            event_type: filled(headers.event_type),
+            event_id: filled(headers.event_id),
+            event_born_time: headers.event_born_time.as_deref().and_then(integer),
+            event_corp_id: filled(headers.event_corp_id),
+            data: unwrapped(envelope.data.into_owned()),
+            text,
+        }
+    }
+
+    /// Reads whatever can be read.
+    pub(super) fn tolerant(text: Utf8Bytes) -> Self {
         let mut frame = Self {
             frame_type: FrameType::Other(String::new()),
             topic: String::new(),
@@ -78,7 +127,6 @@ impl Frame {
             data: String::new(),
             text,
         };
-        // Sharing the text costs a reference count and lets the members borrow from it.
         let text = frame.text.clone();
         if let Some(members) = envelope(&text) {
             frame.fill(&members);
@@ -147,15 +195,16 @@ impl Frame {
     }
 
     fn set(&mut self, header: Header, value: &RawValue) {
-        let owned = || json::text(value).map(std::borrow::Cow::into_owned);
+        let owned = || json::text(value).map(Cow::into_owned);
         let filled = || owned().filter(|text| !text.is_empty());
+        let number = || json::text(value).as_deref().and_then(integer);
         match header {
             Header::Topic => self.topic = owned().unwrap_or_default(),
             Header::MessageId => self.message_id = filled(),
-            Header::Time => self.time = integer(value),
+            Header::Time => self.time = number(),
             Header::EventType => self.event_type = filled(),
             Header::EventId => self.event_id = filled(),
-            Header::EventBornTime => self.event_born_time = integer(value),
+            Header::EventBornTime => self.event_born_time = number(),
             Header::EventCorpId => self.event_corp_id = filled(),
             Header::Unused => {}
         }
@@ -241,7 +290,11 @@ fn data_text(value: &RawValue) -> String {
             json => json.to_owned(),
         };
     };
-    let mut text = text.into_owned();
+    unwrapped(text.into_owned())
+}
+
+/// Takes off the strings around JSON that was encoded more than once.
+fn unwrapped(mut text: String) -> String {
     for _ in 0..MAX_NESTING {
         match inner(&text) {
             Some(inner) => text = inner,
@@ -264,8 +317,7 @@ fn inner(text: &str) -> Option<String> {
         .then_some(inner)
 }
 
-fn integer(value: &RawValue) -> Option<i64> {
-    let text = json::text(value)?;
+fn integer(text: &str) -> Option<i64> {
     let text = text.trim();
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;

@@ -1,5 +1,6 @@
 //! The link of one account: what it is made of, and its connections side by side.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use crate::message::{AccountName, Timestamp};
 use crate::telemetry::{Health, Metrics};
 
 /// What a link is made of.
-#[derive(Debug)]
 pub struct LinkConfig {
     /// Name of the account.
     pub name: AccountName,
@@ -86,8 +86,23 @@ impl Default for Timings {
 }
 
 /// The Stream connections of one account.
-#[derive(Debug)]
 pub struct Link(LinkConfig);
+
+impl fmt::Debug for LinkConfig {
+    /// Only who it is for: the HTTP client may know a proxy's password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkConfig")
+            .field("name", &self.name)
+            .field("timings", &self.timings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Link").field(&self.0).finish()
+    }
+}
 
 /// What the connections of a link share.
 pub(super) struct Context {

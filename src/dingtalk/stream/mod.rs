@@ -8,10 +8,12 @@ mod answer;
 mod backoff;
 mod connect;
 mod delivery;
+mod documented;
 mod ending;
 mod endpoint;
 mod frame;
 mod link;
+mod probe;
 mod pulse;
 mod refusal;
 mod session;
@@ -22,6 +24,7 @@ mod write;
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};
 pub use link::{Link, LinkConfig, Timings};
+pub use probe::{clock_skew, probe};
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub(super) struct Ended {
 /// One connection and what steers it.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
+    /// Counts the connection as open.
+    pub(super) _counted: Counted,
     pub(super) generation: u64,
     /// Takes cues under the generation of the session.
     pub(super) cues: mpsc::Sender<(u64, Cue)>,
@@ -56,11 +58,32 @@ pub(super) struct Session {
     pub(super) pulse: Pulse,
 }
 
+/// Counts a connection as open until it is dropped, however that comes about.
+pub(super) struct Counted(Arc<Context>);
+
+impl Counted {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        context.metrics.socket_opened(&context.account);
+        Self(context)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.socket_closed(&self.0.account);
+    }
+}
+
 impl Session {
-    /// Serves `ws` until it ends.
-    pub(super) async fn run(self, ws: Ws) -> Ended {
+    /// Serves a connection until it ends. It comes in halves because whole it would stand in the
+    /// memory of this future for as long as it lives.
+    pub(super) async fn run(
+        self,
+        mut sink: SplitSink<Ws, Message>,
+        mut stream: SplitStream<Ws>,
+    ) -> Ended {
         let opened = Instant::now();
-        let why = self.serve(ws).await;
+        let why = self.serve(&mut sink, &mut stream).await;
         Ended {
             generation: self.generation,
             why,
@@ -69,16 +92,15 @@ impl Session {
         }
     }
 
-    async fn serve(&self, ws: Ws) -> End {
-        let (mut sink, mut stream) = ws.split();
+    async fn serve(&self, sink: &mut SplitSink<Ws, Message>, stream: &mut SplitStream<Ws>) -> End {
         let (answers, mut waiting) = mpsc::channel(ANSWER_BOUND);
         let halt = CancellationToken::new();
         let end = {
             let pinger = answers.downgrade();
             // The reader owns the one sender beside those in tickets: once it has ended, the
             // writer ends with the last ticket.
-            let reader = self.read(&mut stream, answers, &halt);
-            let writer = write(&mut sink, &mut waiting);
+            let reader = self.read(stream, answers, &halt);
+            let writer = write(sink, &mut waiting);
             tokio::pin!(reader, writer);
             let end = tokio::select! {
                 biased;
@@ -107,7 +129,7 @@ impl Session {
             }
             End::Lost(_) | End::Silent => return end,
         };
-        let closing = self.close(&mut sink, &mut stream, code);
+        let closing = self.close(sink, stream, code);
         let _ = timeout(limit, closing).await;
         end
     }

@@ -19,7 +19,7 @@ use super::ending::{Cue, End};
 use super::link::Context;
 use super::pulse::Pulse;
 use super::refusal::Refusal;
-use super::session::{Ended, Session};
+use super::session::{Counted, Ended, Session};
 use super::standing::Standing;
 use crate::telemetry::LinkState;
 
@@ -112,10 +112,7 @@ impl Slot {
                 Step::Stop => break,
                 Step::Opened(result) => self.settled(*result),
                 Step::Cue(generation, cue) => self.cued(generation, &cue),
-                Step::Ended(ended) if ended.why == End::Deaf => {
-                    self.context.metrics.socket_closed(&self.context.account);
-                    break;
-                }
+                Step::Ended(ended) if ended.why == End::Deaf => break,
                 Step::Ended(ended) => self.ended(&ended),
                 Step::Due => self.due(),
                 Step::Reported => {}
@@ -150,14 +147,15 @@ impl Slot {
         };
         let session = Session {
             context: Arc::clone(&self.context),
+            _counted: Counted::new(Arc::clone(&self.context)),
             generation: self.generation,
             cues: self.cues.0.clone(),
             retire: live.retire.clone(),
             stop: self.stop.clone(),
             pulse: Pulse::default(),
         };
-        self.sessions.push(Box::pin(session.run(ws)));
-        self.context.metrics.socket_opened(&self.context.account);
+        let (sink, stream) = ws.split();
+        self.sessions.push(Box::pin(session.run(sink, stream)));
         let on_probation = live.on_probation;
         let replaced = self.live.replace(live);
         tracing::info!(
@@ -247,7 +245,6 @@ impl Slot {
     }
 
     fn ended(&mut self, ended: &Ended) {
-        self.context.metrics.socket_closed(&self.context.account);
         let reason = ended.why.reason();
         let live = self
             .live
@@ -294,9 +291,7 @@ impl Slot {
     async fn finish(mut self) {
         self.opening = None;
         self.stop.cancel();
-        while self.sessions.next().await.is_some() {
-            self.context.metrics.socket_closed(&self.context.account);
-        }
+        while self.sessions.next().await.is_some() {}
         self.standing.stopped().await;
         tracing::info!(
             dingtalk.account = %self.context.account,

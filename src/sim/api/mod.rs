@@ -1,5 +1,6 @@
 //! Both API families on one port, with faults in front of every route. It knows no WebSocket.
 
+mod custom;
 mod errors;
 mod listener;
 mod open;
@@ -18,10 +19,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+pub use self::custom::CustomRobot;
+pub(super) use self::custom::CustomState;
 use self::errors::{Refusal, request_id};
 use self::listener::{Scissors, Wires};
+use super::armed::CallFault;
 use super::control;
-use super::fault::CallFault;
+
 use super::record::Call;
 use super::state::Shared;
 use crate::message::Timestamp;
@@ -32,6 +36,10 @@ pub const USER_SEND_PATH: &str = "/v1.0/robot/oToMessages/batchSend";
 pub const GROUP_SEND_PATH: &str = "/v1.0/robot/groupMessages/send";
 /// Path of session webhooks.
 pub const WEBHOOK_PATH: &str = "/robot/sendBySession";
+/// Path of custom robots.
+pub const CUSTOM_ROBOT_PATH: &str = "/robot/send";
+/// Path of the events that were given up.
+pub const FAILED_EVENTS_PATH: &str = "/call_back/get_call_back_failed_result";
 /// Path of the v1.0 token.
 pub const TOKEN_PATH: &str = "/v1.0/oauth2/accessToken";
 /// Path of the legacy token.
@@ -57,6 +65,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(USER_SEND_PATH, post(robot::send_to_users))
         .route(GROUP_SEND_PATH, post(robot::send_to_group))
         .route(WEBHOOK_PATH, post(webhook::send_by_session))
+        .route(CUSTOM_ROBOT_PATH, post(custom::send))
+        .route(FAILED_EVENTS_PATH, get(token::failed_events))
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || Refusal::not_found())
         .layer(from_fn_with_state(Arc::clone(shared), with_faults));

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::errors::Refusal;
 use super::token::is_json;
 use super::{GROUP_SEND_PATH, USER_SEND_PATH};
-use crate::message::Timestamp;
 use crate::sim::record::{Sent, SentVia, Verdict};
 use crate::sim::state::{Shared, World};
 
@@ -110,27 +109,20 @@ fn draft(body: &Value, via: SentVia) -> Sent {
                 users.map(str::to_owned).collect()
             })
             .unwrap_or_default(),
-        SentVia::Group | SentVia::Webhook => vec![text("openConversationId").to_owned()],
+        _ => vec![text("openConversationId").to_owned()],
     };
     Sent {
-        seq: 0,
-        at: Timestamp::now(),
-        app: String::new(),
-        via,
         to,
-        invalid_users: Vec::new(),
-        flow_controlled_users: Vec::new(),
         msg_key: text("msgKey").to_owned(),
         msg_param: serde_json::from_str(text("msgParam")).unwrap_or_default(),
-        process_query_key: None,
-        verdict: Verdict::Delivered,
+        ..Sent::draft(via)
     }
 }
 
 fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Result<Value, Refusal> {
     let path = match sent.via {
         SentVia::User => USER_SEND_PATH,
-        SentVia::Group | SentVia::Webhook => GROUP_SEND_PATH,
+        _ => GROUP_SEND_PATH,
     };
     let mut world = shared.world();
     if !world.within_rate(app, path, shared.options.calls_per_second) {
@@ -140,7 +132,7 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
     check_message(body)?;
     match sent.via {
         SentVia::User => check_users(body)?,
-        SentVia::Group | SentVia::Webhook => check_group(&world, body)?,
+        _ => check_group(&world, body)?,
     }
     if world.is_muted(app) {
         return Err(Refusal::bad("send.too.fast", "发送频繁限流"));
@@ -151,7 +143,8 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
         return Ok(json!({"processQueryKey": key}));
     }
     let exists = |user: &str| {
-        !world.unknown_users.contains(user)
+        !user.starts_with("$:LWCP")
+            && !world.unknown_users.contains(user)
             && world
                 .users
                 .as_ref()
@@ -263,12 +256,21 @@ fn check_users(body: &Value) -> Result<(), Refusal> {
             "invalidParameter.userIds.empty",
             "用户userId列表为空",
         )),
+        1..=MAX_USERS if names_a_chat(users) => {
+            Err(Refusal::bad("staffId.notExisted", "staffId不存在"))
+        }
         1..=MAX_USERS => Ok(()),
         _ => Err(Refusal::bad(
             "invalidParameter.userIds.overMax",
             "用户userId列表超限",
         )),
     }
+}
+
+/// Whether a conversation stands among the users, which is refused as a whole.
+fn names_a_chat(users: Option<&Vec<Value>>) -> bool {
+    let mut users = users.into_iter().flatten().filter_map(Value::as_str);
+    users.any(|user| user.starts_with("cid"))
 }
 
 fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {

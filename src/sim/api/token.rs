@@ -128,6 +128,43 @@ pub(super) async fn legacy_token(
     }
 }
 
+#[derive(Deserialize)]
+pub(super) struct TokenQuery {
+    #[serde(default)]
+    access_token: String,
+}
+
+/// The events of an app that were given up; each call forgets what it returned
+/// (stream-protocol.md, section 4.4).
+pub(super) async fn failed_events(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<TokenQuery>,
+) -> Response {
+    let family = match shared.options.token_families {
+        TokenFamilies::Shared => None,
+        TokenFamilies::Strict => Some(Family::Oapi),
+    };
+    let mut world = shared.world();
+    let Some(app) = world.app_of_token(&query.access_token, family) else {
+        return Refusal::oapi(40014, "不合法的access_token").into_response();
+    };
+    let all = std::mem::take(&mut world.failed_events);
+    let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|event| event.app == *app);
+    world.failed_events = others;
+    let list: Vec<Value> = mine
+        .iter()
+        .map(|event| {
+            json!({
+                "event_time": event.at.as_millis(),
+                "call_back_tag": event.event_type,
+                (event.event_type.as_str()): event.data,
+            })
+        })
+        .collect();
+    Json(json!({"errcode": 0, "errmsg": "ok", "has_more": false, "failed_list": list}))
+        .into_response()
+}
+
 fn text<'a>(body: &'a Value, key: &str) -> &'a str {
     body.get(key).and_then(Value::as_str).unwrap_or_default()
 }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use super::errors::Refusal;
 use super::token::is_json;
-use crate::message::Timestamp;
 use crate::sim::record::{Sent, SentVia, Verdict};
 use crate::sim::state::{Shared, World};
 
@@ -38,17 +37,9 @@ pub(super) async fn send_by_session(
     let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
     let kind = parsed.get("msgtype").and_then(Value::as_str);
     let mut sent = Sent {
-        seq: 0,
-        at: Timestamp::now(),
-        app: String::new(),
-        via: SentVia::Webhook,
-        to: Vec::new(),
-        invalid_users: Vec::new(),
-        flow_controlled_users: Vec::new(),
         msg_key: kind.unwrap_or_default().to_owned(),
         msg_param: parsed.clone(),
-        process_query_key: None,
-        verdict: Verdict::Delivered,
+        ..Sent::draft(SentVia::Webhook)
     };
     let outcome = apply(&shared, &query.session, &mut sent).and_then(|()| {
         if !is_json(&headers) {
@@ -80,15 +71,17 @@ fn apply(shared: &Shared, session: &str, sent: &mut Sent) -> Result<(), Refusal>
     sent.app = app.as_ref().to_owned();
     sent.to = vec![live.chat.clone()];
     if world.is_muted(&app) || !world.may_post(&app, shared) {
-        return Err(Refusal::oapi(
-            130_101,
-            "send too fast, exceed 20 times per minute",
-        ));
+        return Err(too_fast());
     }
     Ok(())
 }
 
-fn check(body: &Value, size: usize) -> Result<(), Refusal> {
+pub(super) fn too_fast() -> Refusal {
+    Refusal::oapi(130_101, "send too fast, exceed 20 times per minute")
+}
+
+/// Checks a body of either kind of webhook.
+pub(super) fn check(body: &Value, size: usize) -> Result<(), Refusal> {
     if size > MAX_BODY {
         return Err(Refusal::oapi(
             460_101,

@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::accept_hdr_async;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::StatusCode;
+use tokio_util::sync::CancellationToken;
 
 use super::link::{Link, LinkMode, Out};
 use super::redelivery::Task;
 use super::session;
 use crate::message::Timestamp;
-use crate::sim::fault::LinkFault;
+use crate::sim::armed::LinkFault;
 use crate::sim::state::{LINK_QUEUE, Shared, Ticket};
 
 /// How long a client may take for its upgrade request.
@@ -50,6 +51,10 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 
 async fn upgrade(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    if shared.world().take_upgrade_hold() {
+        // The socket stays up and silent until the simulator stops.
+        return std::future::pending().await;
+    }
     let mut claimed = None;
     #[expect(clippy::result_large_err, reason = "the shape is tungstenite's")]
     let check = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
@@ -75,14 +80,17 @@ async fn upgrade(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         .world()
         .take_link_fault(&ticket.app, LinkFault::AcceptAndClose);
     let (out, queue) = mpsc::channel(LINK_QUEUE);
-    let Some(id) = register(&shared, value, &ticket, peer, out.clone()) else {
-        return;
-    };
-    shared.notify();
+    let kill = CancellationToken::new();
     if at_once {
         let _ = out.try_send(Out::Close(1000));
     }
-    let ended = session::run(&shared, id, socket.into_inner(), queue).await;
+    let ends = (out, kill.clone());
+    let Some(id) = register(&shared, value, &ticket, peer, ends) else {
+        return;
+    };
+    shared.notify();
+    let serving = session::run(&shared, id, socket.into_inner(), queue, kill);
+    let ended = serving.await;
     let keep = shared.options.keep;
     shared.world().end_link(id, ended, keep);
     shared.notify();
@@ -120,7 +128,7 @@ fn register(
     value: String,
     ticket: &Ticket,
     peer: SocketAddr,
-    out: mpsc::Sender<Out>,
+    (out, kill): (mpsc::Sender<Out>, CancellationToken),
 ) -> Option<u64> {
     let mut world = shared.world();
     let app_id = world.apps.get(&ticket.app)?.app_id.clone();
@@ -136,6 +144,7 @@ fn register(
         peer: peer.to_string(),
         mode: LinkMode::Live,
         out,
+        kill,
         opened_at: Timestamp::now(),
         pushed: 0,
         acks: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::message::Timestamp;
 use crate::sim::record::LinkView;
@@ -48,6 +49,8 @@ pub(in crate::sim) struct Link {
     pub(in crate::sim) peer: String,
     pub(in crate::sim) mode: LinkMode,
     pub(in crate::sim) out: mpsc::Sender<Out>,
+    /// Resets the socket even when its queue is full because the client does not read.
+    pub(in crate::sim) kill: CancellationToken,
     pub(in crate::sim) opened_at: Timestamp,
     pub(in crate::sim) pushed: u64,
     pub(in crate::sim) acks: u64,
@@ -63,6 +66,13 @@ impl Link {
                 subscription.kind == frame_type
                     && (subscription.topic == topic || subscription.topic == "*")
             })
+    }
+
+    /// Ends the socket in this way, or by a reset when the order finds no room.
+    pub(in crate::sim) fn end(&self, order: Out) {
+        if self.out.try_send(order).is_err() {
+            self.kill.cancel();
+        }
     }
 
     pub(in crate::sim) fn echo(&mut self, opaque: String) {

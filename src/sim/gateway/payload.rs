@@ -49,6 +49,7 @@ pub(in crate::sim) struct Envelope {
     /// `data` as a JSON string, quotes included.
     data_json: String,
     pub(in crate::sim) business_id: Option<String>,
+    event_type: String,
     pub(in crate::sim) retry: RetryTable,
 }
 
@@ -69,11 +70,12 @@ impl Envelope {
             ("CALLBACK", BOT_TOPIC) => RetryTable::Bot,
             _ => RetryTable::Never,
         };
+        let header = |wanted: &str| {
+            let found = headers.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone())
+        };
         let business_id = match retry {
-            RetryTable::Event => headers
-                .iter()
-                .find(|(name, _)| name == "eventId")
-                .map(|(_, value)| value.clone()),
+            RetryTable::Event => header("eventId"),
             RetryTable::Bot => serde_json::from_str::<Value>(data)
                 .ok()
                 .and_then(|data| Some(data.get("msgId")?.as_str()?.to_owned())),
@@ -86,6 +88,7 @@ impl Envelope {
             headers_json,
             data_json: quoted(data),
             business_id,
+            event_type: header("eventType").unwrap_or_default(),
             retry,
         }
     }
@@ -98,7 +101,8 @@ pub(in crate::sim) struct Template {
     /// Literal text, then the slot that follows it.
     pieces: Vec<(String, Slot)>,
     chats: Vec<String>,
-    id_base: String,
+    /// What all its `msgId`s begin with.
+    pub(in crate::sim) id_base: String,
 }
 
 /// A place in a [`Template`].
@@ -158,7 +162,7 @@ impl Template {
 
     /// Business id of the n-th message.
     pub(in crate::sim) fn msg_id(&self, index: u64) -> String {
-        format!("{}{index:08x}==", self.id_base)
+        burst_msg_id(&self.id_base, index)
     }
 
     fn write(&self, text: &mut String, index: u64, stamp: &Stamp<'_>) {
@@ -182,6 +186,11 @@ impl Template {
             }
         }
     }
+}
+
+/// The `msgId` of the n-th message of a burst.
+pub(in crate::sim) fn burst_msg_id(id_base: &str, index: u64) -> String {
+    format!("{id_base}{index:08x}==")
 }
 
 impl Payload {
@@ -210,6 +219,24 @@ impl Payload {
         match self {
             Self::Envelope(envelope) => envelope.business_id.clone(),
             Self::Drawn(template, index) => Some(template.msg_id(*index)),
+        }
+    }
+
+    pub(in crate::sim) fn event_type(&self) -> &str {
+        match self {
+            Self::Envelope(envelope) => &envelope.event_type,
+            Self::Drawn(..) => "",
+        }
+    }
+
+    /// The data as JSON; null when it is not JSON.
+    pub(in crate::sim) fn data(&self) -> Value {
+        match self {
+            Self::Envelope(envelope) => serde_json::from_str::<String>(&envelope.data_json)
+                .ok()
+                .and_then(|data| serde_json::from_str(&data).ok())
+                .unwrap_or_default(),
+            Self::Drawn(..) => Value::Null,
         }
     }
 

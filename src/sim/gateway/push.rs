@@ -22,6 +22,15 @@ pub(in crate::sim) enum Aim {
     Link(u64),
 }
 
+/// When a payload is pushed, and for the how-manieth time.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Turn {
+    /// Milliseconds since the epoch.
+    pub(in crate::sim) time: i64,
+    /// 0 for the first push.
+    pub(in crate::sim) attempt: u32,
+}
+
 /// A frame that is written down and waits for room in its link's queue.
 pub(in crate::sim) struct Prepared {
     pub(in crate::sim) seq: u64,
@@ -52,11 +61,11 @@ impl Shared {
         attempt: u32,
         aim: Aim,
     ) -> Result<Prepared, SimError> {
-        let now = self.now_millis();
+        let time = self.now_millis();
         let mut world = self.world();
         let id = world.choose(&payload, aim)?;
         let mut text = String::with_capacity(1536);
-        let seq = world.enter(&payload, id, &mut text, now, attempt);
+        let seq = world.enter(&payload, id, &mut text, Turn { time, attempt });
         if self.options.record_texts {
             world.ledger.keep_text(seq, &text);
         }
@@ -126,8 +135,7 @@ impl World {
         payload: &Payload,
         id: u64,
         text: &mut String,
-        time: i64,
-        attempt: u32,
+        turn: Turn,
     ) -> u64 {
         let seq = self.ledger.pushed();
         let message_id = self.ledger.message_id(seq);
@@ -137,11 +145,11 @@ impl World {
                 app_id: &link.app_id,
                 connection_id: &link.ticket,
                 message_id: &message_id,
-                time,
+                time: turn.time,
             };
             payload.write(text, &stamp);
         }
-        self.ledger.open(payload.clone(), id, attempt);
+        self.ledger.open(payload.clone(), id, turn.attempt);
         seq
     }
 }

@@ -117,8 +117,8 @@ impl Shared {
         match task {
             Task::Deadline(seq) => self.deadline(seq),
             Task::Redeliver(retry) => self.redeliver(retry),
-            Task::Close(id) => self.tell(id, Out::Close(1006)),
-            Task::Noticed(id) => self.tell(id, Out::Reset(bytes::Bytes::new())),
+            Task::Close(id) => self.end(id, Out::Close(1006)),
+            Task::Noticed(id) => self.end(id, Out::Reset(bytes::Bytes::new())),
             Task::Ping(id) => {
                 self.system_ping(id);
                 if let Some(every) = self.options.ping_every {
@@ -128,10 +128,9 @@ impl Shared {
         }
     }
 
-    fn tell(&self, id: u64, out: Out) {
-        let queue = self.world().links.get(&id).map(|link| link.out.clone());
-        if let Some(queue) = queue {
-            let _ = queue.try_send(out);
+    fn end(&self, id: u64, out: Out) {
+        if let Some(link) = self.world().links.get(&id) {
+            link.end(out);
         }
     }
 
@@ -210,10 +209,15 @@ impl Shared {
                 world.plan(from + *wait, Task::Redeliver(Retry { attempt, ..done }));
             }
             None if done.payload.retry() == RetryTable::Event => {
+                if world.failed_events.len() >= self.options.keep {
+                    world.failed_events.remove(0);
+                }
                 world.failed_events.push(EventFailure {
                     at: Timestamp::now(),
                     app: done.payload.app().as_ref().to_owned(),
                     event_id: done.payload.business_id().unwrap_or_default(),
+                    event_type: done.payload.event_type().to_owned(),
+                    data: done.payload.data(),
                 });
             }
             None => {}

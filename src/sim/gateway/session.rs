@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
 
 use super::link::Out;
 use super::wire::{Opcode, put_close, put_frame};
@@ -67,6 +68,7 @@ pub(in crate::sim) async fn run(
     id: u64,
     stream: TcpStream,
     mut queue: mpsc::Receiver<Out>,
+    kill: CancellationToken,
 ) -> String {
     let (read, mut write) = stream.into_split();
     let frozen = watch::Sender::new(false);
@@ -83,6 +85,7 @@ pub(in crate::sim) async fn run(
         tokio::select! {
             ended = freezable(&mut watcher, reading.as_mut()) => Err(ended),
             wrote = writing.as_mut() => Ok(wrote),
+            () = kill.cancelled() => Ok(Ended::Reset),
         }
     };
     match wrote {
@@ -95,6 +98,8 @@ pub(in crate::sim) async fn run(
             why
         }
         Ok(Ended::Reset) => {
+            // Dropping the socket then sends RST instead of FIN.
+            let _ = write.as_ref().set_zero_linger();
             write.forget();
             "reset by a fault".to_owned()
         }
@@ -139,7 +144,7 @@ async fn freezable(
 
 async fn thaw_never(frozen: &mut watch::Receiver<bool>) {
     if frozen.wait_for(|frozen| *frozen).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -169,7 +174,7 @@ async fn write_until_end(
                         buffer.extend_from_slice(&bytes);
                         let _ = write.write_all_buf(&mut buffer).await;
                     }
-                    return reset(write);
+                    return Ended::Reset;
                 }
                 _ if is_frozen => {}
                 Out::Bytes(bytes) => buffer.extend_from_slice(&bytes),
@@ -191,12 +196,6 @@ async fn write_until_end(
             return Ended::Failed(error);
         }
     }
-}
-
-/// Arms the socket so that dropping it sends RST.
-fn reset(write: &OwnedWriteHalf) -> Ended {
-    let _ = write.as_ref().set_zero_linger();
-    Ended::Reset
 }
 
 async fn read_until_end(

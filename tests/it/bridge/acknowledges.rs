@@ -5,7 +5,7 @@ use std::time::Duration;
 use nats_dingtalk::sim::{Burst, FrameState, Message};
 use serde_json::json;
 
-use crate::support::bridge::CLIENT_ID;
+use crate::support::bridge::{CLIENT_ID, Setup};
 use crate::support::wait;
 use crate::support::world::{GROUP, World, messages, options};
 
@@ -21,22 +21,36 @@ async fn p1_an_acked_frame_is_in_jetstream_and_the_counters_add_up() {
     world.sim.burst(&burst).await.unwrap();
     world
         .sim
-        .wait_for("every ack", |sim| (sim.counters().acked >= 2000).then_some(()))
+        .wait_for("every ack", |sim| {
+            (sim.counters().acked >= 2000).then_some(())
+        })
         .await
         .unwrap();
     let stored = messages(&world.nats, "DINGTALK_INBOUND").await.unwrap();
     assert_eq!(stored.len(), 2000);
-    let received = world.bridge.metric("nats_dingtalk_frames_received_total", &[]).await;
+    let received = world
+        .bridge
+        .metric("nats_dingtalk_frames_received_total", &[])
+        .await;
     let ended = world.bridge.metric("nats_dingtalk_frames_total", &[]).await;
-    let in_flight = world.bridge.metric("nats_dingtalk_frames_in_flight", &[]).await;
+    let in_flight = world
+        .bridge
+        .metric("nats_dingtalk_frames_in_flight", &[])
+        .await;
     assert_eq!(received, 2000.0);
     assert_eq!(ended + in_flight, received);
 }
 
 #[tokio::test]
 async fn p1_while_the_broker_is_away_frames_are_acked_from_the_spool_and_stored_later_in_order() {
-    let mut world = World::start().await;
-    world.sim.say(CLIENT_ID, Message::in_group(GROUP, "u", "0")).await.unwrap();
+    // Two sockets have no common order of arrival; one has.
+    let one = |setup: Setup| setup.account("connections = 1");
+    let mut world = World::start_with(options(), one).await;
+    world
+        .sim
+        .say(CLIENT_ID, Message::in_group(GROUP, "u", "0"))
+        .await
+        .unwrap();
     world.stored("DINGTALK_INBOUND", 1).await;
     world.nats.kill();
     let mut said = Vec::new();
@@ -58,7 +72,11 @@ async fn p1_while_the_broker_is_away_frames_are_acked_from_the_spool_and_stored_
     assert_eq!(texts, expected);
     // Once the spool is empty the broker is used directly again.
     wait::until_true("an empty spool", async || {
-        world.bridge.metric("nats_dingtalk_spool_records", &[]).await == 0.0
+        world
+            .bridge
+            .metric("nats_dingtalk_spool_records", &[])
+            .await
+            == 0.0
     })
     .await;
     let last = world
@@ -88,14 +106,22 @@ async fn p1_when_neither_broker_nor_spool_takes_it_an_event_gets_later_and_a_mes
     }
     wait::until_true("a full spool", async || {
         let refused = ["outcome=\"Refused\""];
-        world.bridge.metric("nats_dingtalk_frames_total", &refused).await > 0.0
+        world
+            .bridge
+            .metric("nats_dingtalk_frames_total", &refused)
+            .await
+            > 0.0
     })
     .await;
     let (status, body) = world.bridge.get("/ready").await.unwrap();
     assert_eq!(status, 503, "{body}");
     let event = world
         .sim
-        .emit_event(CLIENT_ID, "chat_update_title", json!({"blob": large}))
+        .emit_event(
+            CLIENT_ID,
+            "chat_update_title",
+            json!({"blob": "x".repeat(300_000)}),
+        )
         .await
         .unwrap();
     let answered = world
@@ -108,7 +134,7 @@ async fn p1_when_neither_broker_nor_spool_takes_it_an_event_gets_later_and_a_mes
         .unwrap();
     assert_eq!(answered.code, 500, "{answered:?}");
     assert!(answered.data.unwrap().contains("LATER"));
-    let message = Message::in_group(GROUP, "u", large.clone());
+    let message = Message::in_group(GROUP, "u", "x".repeat(200_000));
     let silent = world.sim.say(CLIENT_ID, message).await.unwrap();
     wait::never(Duration::from_millis(2000), "a lie", async || {
         let frames = world.sim.frames_of(&silent);
@@ -120,7 +146,8 @@ async fn p1_when_neither_broker_nor_spool_takes_it_an_event_gets_later_and_a_mes
     let id = format!("{CLIENT_ID}:{silent}");
     wait::until("the message that was given back", async || {
         let all = messages(&world.nats, "DINGTALK_INBOUND").await?;
-        all.into_iter().find(|stored| stored.header("Nats-Msg-Id") == id)
+        all.into_iter()
+            .find(|stored| stored.header("Nats-Msg-Id") == id)
     })
     .await;
 }
@@ -141,7 +168,10 @@ async fn p1_journal_mode_acks_from_the_journal_and_publishes_behind_it() {
     let stored = world.stored("DINGTALK_INBOUND", 500).await;
     assert_eq!(stored.len(), 500);
     let spooled = ["outcome=\"Spooled\""];
-    let spooled = world.bridge.metric("nats_dingtalk_frames_total", &spooled).await;
+    let spooled = world
+        .bridge
+        .metric("nats_dingtalk_frames_total", &spooled)
+        .await;
     assert_eq!(spooled, 500.0);
 }
 

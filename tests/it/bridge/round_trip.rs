@@ -14,7 +14,10 @@ async fn a_group_message_is_stored_acked_answered_and_receipted() {
     let inbound = &world.stored("DINGTALK_INBOUND", 1).await[0];
     world.sim.acked(&msg_id).await.unwrap();
 
-    assert_eq!(inbound.subject, format!("dingtalk.inbound.sales.group.{GROUP}"));
+    assert_eq!(
+        inbound.subject,
+        format!("dingtalk.inbound.sales.group.{GROUP}")
+    );
     let id = format!("{CLIENT_ID}:{msg_id}");
     for header in ["Nats-Msg-Id", "ce-id"] {
         assert_eq!(inbound.header(header), id);
@@ -31,7 +34,9 @@ async fn a_group_message_is_stored_acked_answered_and_receipted() {
     let reply = body["reply"]["subject"].as_str().unwrap();
     assert_eq!(reply, format!("dingtalk.outbound.sales.group.{GROUP}"));
 
-    world.request(reply, &json!({"id": "answer-1", "text": "deployed"})).await;
+    world
+        .request(reply, &json!({"id": "answer-1", "text": "deployed"}))
+        .await;
     let sent = world.sim.delivered_count(1).await.unwrap();
     assert_eq!((sent[0].via, sent[0].text()), (SentVia::Group, "deployed"));
     let receipt = world.receipt("answer-1").await;
@@ -67,7 +72,10 @@ async fn a_reply_on_the_bare_subject_finds_its_chat_and_goes_through_the_session
     assert_eq!(receipt["outcome"], "sent", "{receipt}");
     assert_eq!(receipt["via"], "webhook", "{receipt}");
     let sent = world.sim.delivered();
-    assert_eq!((sent[0].via, sent[0].text()), (SentVia::Webhook, "a bridge"));
+    assert_eq!(
+        (sent[0].via, sent[0].text()),
+        (SentVia::Webhook, "a bridge")
+    );
 }
 
 #[tokio::test]
@@ -79,7 +87,9 @@ async fn an_outsider_is_answered_through_the_session_only() {
     assert_eq!(inbound.body["kind"], "user");
     assert!(inbound.body["sender"]["staff_id"].is_null());
     let reply = inbound.body["reply"]["subject"].as_str().unwrap();
-    world.request(reply, &json!({"id": "o1", "text": "welcome"})).await;
+    world
+        .request(reply, &json!({"id": "o1", "text": "welcome"}))
+        .await;
     let receipt = world.receipt("o1").await;
     assert_eq!(receipt["outcome"], "sent", "{receipt}");
     assert_eq!(receipt["via"], "webhook", "{receipt}");
@@ -109,7 +119,10 @@ async fn card_actions_and_events_have_subjects_of_their_own() {
     let card = by_subject("dingtalk.inbound.sales.card.track-1").unwrap();
     assert_eq!(card.body["card"]["actions"], json!(["approve"]));
     let event = by_subject("dingtalk.inbound.sales.event.chat_update_title").unwrap();
-    assert_eq!(event.header("Nats-Msg-Id"), format!("{CLIENT_ID}:{event_id}"));
+    assert_eq!(
+        event.header("Nats-Msg-Id"),
+        format!("{CLIENT_ID}:{event_id}")
+    );
     assert_eq!(event.body["raw"]["title"], "renamed");
     world.sim.acked(&event_id).await.unwrap();
 }

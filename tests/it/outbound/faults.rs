@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use nats_dingtalk::broker::Bucket;
 use nats_dingtalk::message::Outcome;
 use nats_dingtalk::outbound::Drain;
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH, USER_SEND_PATH};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::stage::{CALL, Stage};
@@ -137,7 +138,7 @@ async fn a_stop_finishes_what_is_being_sent_and_leaves_the_rest_for_the_next() {
     }
     let line = stage.start("sales");
     until("a call is under way", || async {
-        let ledger = stage.broker.bucket(nats_dingtalk::broker::Bucket::Ledger);
+        let ledger = stage.broker.bucket(Bucket::Ledger);
         let entry = ledger.read("sales:r0").await.unwrap();
         entry.is_some_and(|entry| entry.value.windows(7).any(|bytes| bytes == b"sending"))
     })
@@ -234,4 +235,91 @@ async fn a_bridge_that_is_killed_again_and_again_under_load_repeats_nothing() {
         "only what was under way is in doubt: {uncertain}"
     );
     assert_eq!(stage.receipts().await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_replica_takes_over_in_order_and_repeats_nothing() {
+    let stage = Stage::open(&["sales"]).await;
+    let other = stage.server.broker().await;
+    let path = USER_SEND_PATH.to_owned();
+    let delay = Fault::Delay {
+        path,
+        ms: 50,
+        times: None,
+    };
+    stage.sim.inject(delay).await.unwrap();
+    for n in 0..80 {
+        let user = n % 4;
+        let body = json!({"id": format!("r{n}"), "text": format!("{n}")});
+        stage.publish(&format!(".sales.user.u{user}"), body).await;
+    }
+    let first = stage.start("sales");
+    stage.sim.delivered_count(4).await.unwrap();
+    let _second = stage.start_on(&other, "sales", "secret-sales");
+    stage.sim.delivered_count(24).await.unwrap();
+    first.kill().await;
+    stage.done().await;
+    assert_eq!(stage.receipts().await, 80);
+    for user in 0..4 {
+        let numbers = |text: &String| text.parse::<u32>().unwrap();
+        let seen: Vec<u32> = stage
+            .texts_to(&format!("u{user}"))
+            .iter()
+            .map(numbers)
+            .collect();
+        let ascending = seen.windows(2).all(|pair| pair[0] < pair[1]);
+        assert!(ascending, "in order and once: {seen:?}");
+        for n in (0..80).filter(|n| n % 4 == user) {
+            let receipt = stage.receipt("sales", &format!("r{n}")).await;
+            match receipt.outcome {
+                Outcome::Sent => assert!(seen.contains(&n), "r{n}"),
+                Outcome::Uncertain => {}
+                other => panic!("r{n} ended as {other:?}"),
+            }
+        }
+        assert!(seen.len() >= 19, "one a chat may be in doubt: {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_another_bridge_took_over_is_let_go_with_all_that_waits_behind_it() {
+    let stage = Stage::open(&["sales"]).await;
+    let path = USER_SEND_PATH.to_owned();
+    let busy = Fault::Reject {
+        path,
+        status: 429,
+        body: String::new(),
+        times: Some(1),
+    };
+    stage.sim.inject(busy).await.unwrap();
+    for n in 0..3 {
+        stage
+            .publish(
+                ".sales.user.u1",
+                json!({"id": format!("r{n}"), "text": format!("{n}")}),
+            )
+            .await;
+    }
+    let _line = stage.start("sales");
+    let ledger = stage.broker.bucket(Bucket::Ledger);
+    let taken = || async {
+        let Ok(Some(entry)) = ledger.read("sales:r0").await else {
+            return false;
+        };
+        let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
+        if record["state"] != "pending" || record["attempts"] != 1 {
+            return false;
+        }
+        record["owner"] = "another bridge".into();
+        let value = record.to_string().into();
+        ledger
+            .update("sales:r0", value, entry.revision)
+            .await
+            .is_ok()
+    };
+    until("another bridge took it over while it waits", taken).await;
+    stage.done().await;
+    assert_eq!(stage.texts_to("u1"), ["0", "1", "2"]);
+    assert_eq!(stage.receipts().await, 3);
+    assert_eq!(stage.receipt("sales", "r0").await.attempts, 2);
 }

@@ -223,7 +223,7 @@ async fn a_chat_that_is_refused_for_now_delays_no_other_and_keeps_its_order() {
         })
         .await
         .unwrap();
-    let soon = Timestamp::now().after(Duration::from_secs(4)).to_string();
+    let soon = Timestamp::now().after(Duration::from_secs(8)).to_string();
     stage
         .publish(
             ".sales.user.slow",
@@ -244,13 +244,9 @@ async fn a_chat_that_is_refused_for_now_delays_no_other_and_keeps_its_order() {
             )
             .await;
     }
-    let begun = tokio::time::Instant::now();
     let _line = stage.start("sales");
     stage.receipt("sales", "q19").await;
-    assert!(
-        begun.elapsed() < Duration::from_secs(3),
-        "the quick chat waited"
-    );
+    assert!(stage.receipts().await <= 20, "the slow chat is still held");
     let expected: Vec<String> = (0..20).map(|n| format!("q{n}")).collect();
     assert_eq!(stage.texts_to("quick"), expected);
     for id in ["slow-1", "slow-2"] {
@@ -308,7 +304,7 @@ async fn users_who_are_put_off_are_tried_again_alone_and_unknown_ones_are_named(
         })
         .await
         .unwrap();
-    let soon = Timestamp::now().after(Duration::from_secs(3)).to_string();
+    let soon = Timestamp::now().after(Duration::from_secs(6)).to_string();
     let body = json!({"id": "all", "text": "hi", "expires_at": soon});
     stage.publish(".sales.user.u1%2Cghost%2Cbusy", body).await;
     let _line = stage.start("sales");
@@ -379,4 +375,21 @@ async fn an_account_that_is_refused_as_a_whole_is_held_and_the_others_go_on() {
     assert_eq!(stage.receipts().await, 1);
     let shown = format!("{:?}", stage.health.snapshot());
     assert!(!shown.contains("not the secret"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_larger_than_a_message_leaves_its_body_in_the_object_store() {
+    let stage = Stage::open(&["sales"]).await;
+    let _line = stage.start("sales");
+    // Every quote takes two bytes once it stands in a JSON string.
+    let body = format!("{{{}", "\"".repeat(900_000));
+    let sequence = stage.publish(".sales.user.u1", body).await;
+    let receipt = stage.receipt("sales", &format!("seq-{sequence}")).await;
+    assert_eq!(receipt.code.as_deref(), Some("malformed"));
+    stage.done().await;
+    let dead = stage.dead().await.pop().unwrap();
+    assert!(dead.payload.is_null());
+    let stream = stage.stream.get_stream("DINGTALK_DEAD").await.unwrap();
+    let message = stream.get_raw_message(1).await.unwrap();
+    assert!(message.headers.get("Dingtalk-Claim").is_some());
 }

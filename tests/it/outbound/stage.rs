@@ -3,7 +3,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test spawns what the bridge would, and stops at the first surprise"
 )]
 
@@ -31,48 +31,48 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::nats::{Server, until};
 
 /// Deadline of a call to DingTalk in these tests.
-pub const CALL: Duration = Duration::from_millis(1500);
+pub(super) const CALL: Duration = Duration::from_millis(1500);
 
 /// Everything that a test of the outbound side needs.
-pub struct Stage {
-    pub server: Server,
-    pub sim: Sim,
-    pub broker: Broker,
-    pub stream: jetstream::Context,
-    pub metrics: Metrics,
-    pub health: Health,
-    pub subjects: Subjects,
+pub(super) struct Stage {
+    pub(super) server: Server,
+    pub(super) sim: Sim,
+    pub(super) broker: Broker,
+    pub(super) stream: jetstream::Context,
+    pub(super) metrics: Metrics,
+    pub(super) health: Health,
+    pub(super) subjects: Subjects,
 }
 
 /// A running pipeline.
-pub struct Line {
+pub(super) struct Line {
     stop: CancellationToken,
     task: JoinHandle<Drain>,
 }
 
 impl Line {
     /// As `kill -9` would end it: in the middle of whatever it does.
-    pub async fn kill(self) {
+    pub(super) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
     }
 
     /// As SIGTERM ends it.
-    pub async fn stop(self) -> Drain {
+    pub(super) async fn stop(self) -> Drain {
         self.stop.cancel();
         self.task.await.unwrap()
     }
 }
 
-pub fn account(name: &str) -> AccountName {
+pub(super) fn account(name: &str) -> AccountName {
     AccountName::parse(name).unwrap()
 }
 
-pub fn app_of(name: &str) -> String {
+pub(super) fn app_of(name: &str) -> String {
     format!("ding{name}")
 }
 
-pub fn timings() -> Timings {
+pub(super) fn timings() -> Timings {
     Timings {
         margin: Duration::from_millis(300),
         retry_first: Duration::from_millis(100),
@@ -85,7 +85,7 @@ pub fn timings() -> Timings {
 
 impl Stage {
     /// Opens the stage for these accounts.
-    pub async fn open(accounts: &[&str]) -> Self {
+    pub(super) async fn open(accounts: &[&str]) -> Self {
         let server = Server::start();
         let broker = server.broker().await;
         let sim = Sim::start(SimOptions {
@@ -142,16 +142,21 @@ impl Stage {
     }
 
     /// Starts the pipeline of an account.
-    pub fn start(&self, name: &str) -> Line {
+    pub(super) fn start(&self, name: &str) -> Line {
         self.start_with(name, &format!("secret-{name}"))
     }
 
     /// Starts it with a secret of its own.
-    pub fn start_with(&self, name: &str, secret: &str) -> Line {
+    pub(super) fn start_with(&self, name: &str, secret: &str) -> Line {
+        self.start_on(&self.broker, name, secret)
+    }
+
+    /// Starts the pipeline of another replica, which has connections of its own.
+    pub(super) fn start_on(&self, broker: &Broker, name: &str, secret: &str) -> Line {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
-            broker: self.broker.clone(),
+            broker: broker.clone(),
             subjects: self.subjects.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
@@ -163,7 +168,7 @@ impl Stage {
     }
 
     /// Starts the mover for these accounts.
-    pub fn start_mover(&self, accounts: &[&str]) {
+    pub(super) fn start_mover(&self, accounts: &[&str]) {
         let served = Served::default();
         served.set(accounts.iter().map(|name| (account(name), app_of(name))));
         let mover = Mover::new(MoverParts {
@@ -178,7 +183,7 @@ impl Stage {
     }
 
     /// Starts the sweep.
-    pub fn start_strays(&self) {
+    pub(super) fn start_strays(&self) {
         let strays = Strays::new(
             &self.broker,
             self.subjects.clone(),
@@ -189,12 +194,12 @@ impl Stage {
     }
 
     /// Publishes a request; its stream sequence.
-    pub async fn publish(&self, subject: &str, payload: impl ToString) -> u64 {
+    pub(super) async fn publish(&self, subject: &str, payload: impl ToString) -> u64 {
         self.publish_with(subject, &[], payload).await
     }
 
     /// Publishes a request with headers; its stream sequence.
-    pub async fn publish_with(
+    pub(super) async fn publish_with(
         &self,
         subject: &str,
         headers: &[(&str, &str)],
@@ -213,7 +218,7 @@ impl Stage {
     }
 
     /// When a request was published.
-    pub async fn published_at(&self, sequence: u64) -> Timestamp {
+    pub(super) async fn published_at(&self, sequence: u64) -> Timestamp {
         let stream = self.stream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
         let message = stream.get_raw_message(sequence).await.unwrap();
         let millis = message.time.unix_timestamp_nanos() / 1_000_000;
@@ -221,7 +226,7 @@ impl Stage {
     }
 
     /// Waits for the receipt of a request.
-    pub async fn receipt(&self, name: &str, id: &str) -> Receipt {
+    pub(super) async fn receipt(&self, name: &str, id: &str) -> Receipt {
         let id = RequestId::parse(id).unwrap();
         let subject = self.subjects.receipt(&account(name), &id);
         let stream = self.stream.get_stream("DINGTALK_RECEIPT").await.unwrap();
@@ -234,13 +239,13 @@ impl Stage {
     }
 
     /// Receipts so far.
-    pub async fn receipts(&self) -> u64 {
+    pub(super) async fn receipts(&self) -> u64 {
         let stream = self.stream.get_stream("DINGTALK_RECEIPT").await.unwrap();
         stream.cached_info().state.messages
     }
 
     /// Dead letters so far.
-    pub async fn dead(&self) -> Vec<DeadLetter> {
+    pub(super) async fn dead(&self) -> Vec<DeadLetter> {
         let stream = self.stream.get_stream("DINGTALK_DEAD").await.unwrap();
         let mut letters = Vec::new();
         for sequence in 1..=stream.cached_info().state.last_sequence {
@@ -251,7 +256,7 @@ impl Stage {
     }
 
     /// Waits until every request is acknowledged.
-    pub async fn done(&self) {
+    pub(super) async fn done(&self) {
         until("every request is acknowledged", || async {
             match self.stream.get_stream("DINGTALK_OUTBOUND").await {
                 Ok(stream) => stream.cached_info().state.messages == 0,
@@ -262,7 +267,7 @@ impl Stage {
     }
 
     /// What people can see, in order.
-    pub fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         let delivered = self.sim.delivered();
         delivered
             .iter()
@@ -271,7 +276,7 @@ impl Stage {
     }
 
     /// What people of one chat can see, in order.
-    pub fn texts_to(&self, chat: &str) -> Vec<String> {
+    pub(super) fn texts_to(&self, chat: &str) -> Vec<String> {
         let delivered = self.sim.delivered();
         let to_chat = delivered
             .iter()
@@ -280,7 +285,7 @@ impl Stage {
     }
 
     /// Somebody speaks, and the inbound side keeps the session of it; the inbound id.
-    pub async fn hear(&self, name: &str, message: Message, kind: Kind) -> String {
+    pub(super) async fn hear(&self, name: &str, message: Message, kind: Kind) -> String {
         let app = app_of(name);
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -336,7 +341,7 @@ impl Stage {
     }
 
     /// Writes a session into the bucket.
-    pub async fn keep(&self, key: &str, entry: &SessionEntry) {
+    pub(super) async fn keep(&self, key: &str, entry: &SessionEntry) {
         let until = Timestamp::now().after(Duration::from_secs(3600));
         let bucket = self.broker.bucket(Bucket::Webhooks);
         let value = entry.encode().unwrap().into();
@@ -344,7 +349,7 @@ impl Stage {
     }
 
     /// Reads a session from the bucket.
-    pub async fn session(&self, inbound: &str) -> SessionEntry {
+    pub(super) async fn session(&self, inbound: &str) -> SessionEntry {
         let bucket = self.broker.bucket(Bucket::Webhooks);
         let key = SessionEntry::message_key(inbound);
         let entry = bucket.read(&key).await.unwrap().unwrap();
@@ -352,20 +357,20 @@ impl Stage {
     }
 
     /// Writes a ledger record as an earlier life of a bridge left it.
-    pub async fn leave(&self, name: &str, id: &str, record: Value) {
+    pub(super) async fn leave(&self, name: &str, id: &str, record: Value) {
         let bucket = self.broker.bucket(Bucket::Ledger);
         let value = record.to_string().into();
         bucket.create(&format!("{name}:{id}"), value).await.unwrap();
     }
 
     /// The streams are on disk: a stage that is not would prove nothing.
-    pub async fn is_on_disk(&self) -> bool {
+    pub(super) async fn is_on_disk(&self) -> bool {
         let stream = self.stream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
         stream.cached_info().config.storage == StorageType::File
     }
 
     /// One metric, by its line's beginning.
-    pub fn metric(&self, start: &str) -> Option<String> {
+    pub(super) fn metric(&self, start: &str) -> Option<String> {
         let text = self.metrics.encode();
         let line = text.lines().find(|line| line.starts_with(start))?;
         Some(line.rsplit(' ').next()?.to_owned())

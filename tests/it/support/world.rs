@@ -64,7 +64,7 @@ impl World {
             .await
             .ready()
             .await;
-        sim.connected(CLIENT_ID, 2).await.unwrap();
+        sim.connected(CLIENT_ID, 1).await.unwrap();
         Self { nats, sim, bridge }
     }
 

@@ -167,7 +167,66 @@ fn what_is_no_json_object_is_kept_as_undecodable() {
     assert_eq!(Frame::decode(marked.into()).frame_type, FrameType::Event);
 }
 
+#[test]
+fn debug_output_holds_no_payload() {
+    let frame = file("09-callback-bot-text-1to1-redelivered.json");
+    assert!(frame.data.contains("sendBySession"));
+    let shown = format!("{frame:?}");
+    assert!(
+        shown.contains("212b9d7c_165f_19bfa1a500a_1462f3c"),
+        "{shown}"
+    );
+    assert!(!shown.contains("session"), "{shown}");
+}
+
+/// Everything of a frame but its text.
+fn fields(frame: &Frame) -> impl PartialEq + std::fmt::Debug + '_ {
+    (
+        (&frame.frame_type, &frame.topic, &frame.message_id),
+        (frame.time, &frame.event_type, &frame.event_id),
+        (frame.event_born_time, &frame.event_corp_id, &frame.data),
+    )
+}
+
+#[test]
+fn the_quick_and_the_tolerant_reading_agree_on_every_file() {
+    for name in envelopes() {
+        let text = read(&name).to_string();
+        let tolerant = Frame::tolerant(text.clone().into());
+        assert_eq!(
+            fields(&Frame::decode(text.into())),
+            fields(&tolerant),
+            "{name}"
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_quick_and_the_tolerant_reading_agree(
+        frame_type in "(CALLBACK|EVENT|event|SYSTEM|WAT)",
+        ids in proptest::collection::vec(".{0,12}", 3),
+        time in "([0-9]{1,14}|x| 5 |1e3|)",
+        event in proptest::option::of("[a-z]{0,6}"),
+        data in r#"(\{"a":"[^"\\]{0,10}"\}|"\{\}"|"\\"\{\}\\""|.{0,20})"#,
+        numeric in any::<bool>(),
+    ) {
+        let mut headers = json!({"topic": ids[0], "messageId": ids[1], "time": time, "appId": ids[2]});
+        if numeric {
+            headers["time"] = json!(17);
+        }
+        if let Some(event) = event {
+            headers["eventType"] = json!(event);
+            headers["eventId"] = json!(event);
+            headers["eventBornTime"] = json!(time);
+            headers["eventCorpId"] = json!(ids[2]);
+        }
+        let text = json!({"type": frame_type, "headers": headers, "data": data}).to_string();
+        let tolerant = Frame::tolerant(text.clone().into());
+        let quick = Frame::decode(text.into());
+        prop_assert_eq!(fields(&quick), fields(&tolerant));
+    }
+
     #[test]
     fn decoding_never_panics(text in ".{0,200}") {
         let frame = Frame::decode(text.clone().into());

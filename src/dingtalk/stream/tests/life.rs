@@ -84,7 +84,7 @@ async fn a_connection_is_replaced_when_it_grows_old() {
 async fn a_peer_that_shows_no_life_is_replaced_on_suspicion_and_then_given_up() {
     let mut gateway = Gateway::start().await;
     let timings = Timings {
-        ping_every: Duration::from_millis(150),
+        ping_every: Duration::from_millis(400),
         overlap: Duration::from_secs(60),
         ..brisk()
     };
@@ -152,8 +152,8 @@ async fn an_answer_to_a_frame_of_a_lost_connection_goes_nowhere() {
 async fn five_connections_that_end_at_once_park_the_account_until_one_proves_itself() {
     let mut gateway = Gateway::start().await;
     let timings = Timings {
-        stall_life: Duration::from_millis(400),
-        stall_retry: Duration::from_millis(600),
+        stall_life: Duration::from_secs(2),
+        stall_retry: Duration::from_millis(1500),
         ..brisk()
     };
     let mut link = start(&gateway, timings);
@@ -198,7 +198,7 @@ async fn refused_credentials_park_at_once_and_heal_by_themselves() {
         r#"{"code":"authFailed","message":"鉴权失败 hunter2-secret"}"#,
     );
     let timings = Timings {
-        refused_retry: Duration::from_millis(400),
+        refused_retry: Duration::from_millis(1500),
         ..brisk()
     };
     let mut link = start(&gateway, timings);
@@ -302,6 +302,26 @@ async fn stopping_gives_up_on_a_ticket_that_nobody_answers() {
     assert_eq!(peer.end().await, (vec![], Some(1000)));
     assert!(!held.ticket.answer(Ack::Done));
     within(&mut link.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_aborted_link_leaves_no_open_connection_in_the_metrics() {
+    let mut gateway = Gateway::start().await;
+    let mut link = start(&gateway, brisk());
+    let _peer = gateway.accept().await;
+    assert_eq!(link.change().await, LinkChange::Up);
+    assert!(
+        link.metrics
+            .encode()
+            .contains("sockets{account=\"sales\"} 1\n")
+    );
+    link.task.abort();
+    assert!(within(&mut link.task).await.unwrap_err().is_cancelled());
+    assert!(
+        link.metrics
+            .encode()
+            .contains("sockets{account=\"sales\"} 0\n")
+    );
 }
 
 #[tokio::test]

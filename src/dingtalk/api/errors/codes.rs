@@ -1,7 +1,7 @@
 //! DingTalk's codes, one row each: the rule that follows and the cure that a person needs. The names
 //! are DingTalk's own, typing errors included. It knows no HTTP.
 
-use super::errors::Call;
+use super::judge::Call;
 
 /// What a code means, before it is known what was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

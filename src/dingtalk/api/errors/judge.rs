@@ -1,21 +1,21 @@
-//! The one table of DingTalk's errors: what each code of both API families means for a call, and
-//! what cures it (oapi.md, sections 2.7, 4.3, 9.2, 9.3, 9.6). It decides; it neither sends nor waits.
+//! From an answer, or the want of one, to what the caller can do (oapi.md, section 9.6). It decides
+//! by the table of codes; it neither sends nor waits.
 
 use std::time::Duration;
 
 use time::{Date, Month, OffsetDateTime, UtcOffset};
 
-use super::answer::{Answer, Body, Words};
+use super::super::answer::{Answer, Body, Words};
+use super::super::failure::{ApiError, ErrorClass};
 use super::codes::{self, Rule};
-use super::failure::{ApiError, ErrorClass};
 use crate::dingtalk::json::Members;
 use crate::message::Timestamp;
 use crate::telemetry::ApiOutcome;
 
 /// How long DingTalk bans an address that called too often (oapi.md, section 9.4).
-pub(super) const BAN: Duration = Duration::from_secs(300);
+pub(in crate::dingtalk::api) const BAN: Duration = Duration::from_secs(300);
 /// How long an account is held when only a person can help.
-const HOLD: Duration = Duration::from_secs(300);
+pub(super) const HOLD: Duration = Duration::from_secs(300);
 /// Wait after an answer that says nothing but "later".
 const LATER: Duration = Duration::from_secs(2);
 /// Wait after a call that never reached DingTalk.
@@ -23,13 +23,13 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Shortest punishment for too many calls a second (oapi.md, section 9.2).
 const PENALTY: Duration = Duration::from_secs(1);
 /// First mute of a webhook that was used too often (oapi.md, section 9.6).
-pub(super) const MUTE: Duration = Duration::from_secs(60);
+pub(in crate::dingtalk::api) const MUTE: Duration = Duration::from_secs(60);
 /// Longest wait that a `Retry-After` header may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// What was called: the same code means different things to different calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(in crate::dingtalk::api) enum Call {
     /// An access token: nothing was sent, whatever happened.
     Token,
     /// `oToMessages/batchSend` or `groupMessages/send`.
@@ -40,16 +40,16 @@ pub(super) enum Call {
 
 /// A failed call, with what the pace and the token have to learn from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(in crate::dingtalk::api) struct Refusal {
     /// For the caller; not scrubbed yet.
-    pub(super) error: ApiError,
+    pub(in crate::dingtalk::api) error: ApiError,
     /// For the bridge's own state.
-    pub(super) lesson: Lesson,
+    pub(in crate::dingtalk::api) lesson: Lesson,
 }
 
 /// What a refusal teaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lesson {
+pub(in crate::dingtalk::api) enum Lesson {
     /// Nothing.
     None,
     /// One chat or receiver is too busy: the pace of the others stays.
@@ -66,7 +66,7 @@ pub(super) enum Lesson {
 
 impl Refusal {
     /// How the call counts.
-    pub(super) fn outcome(&self) -> ApiOutcome {
+    pub(in crate::dingtalk::api) fn outcome(&self) -> ApiOutcome {
         match (self.lesson, self.error.class) {
             (Lesson::Later | Lesson::TooFast(_) | Lesson::Muted | Lesson::Banned(_), _) => {
                 ApiOutcome::Throttled
@@ -82,7 +82,7 @@ impl Refusal {
 
 /// A call that got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(in crate::dingtalk::api) enum Lost {
     /// It did not leave: no connection.
     Unsent(String),
     /// It may have left, and no answer came in time.
@@ -97,7 +97,7 @@ pub(super) enum Lost {
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn judge<'a>(
+pub(in crate::dingtalk::api) fn judge<'a>(
     call: Call,
     answer: &'a Answer,
     now: Timestamp,
@@ -121,7 +121,7 @@ pub(super) fn judge<'a>(
 }
 
 /// What a call without an answer means.
-pub(super) fn lost(call: Call, lost: &Lost) -> Refusal {
+pub(in crate::dingtalk::api) fn lost(call: Call, lost: &Lost) -> Refusal {
     let (code, class, message) = match lost {
         Lost::Unsent(detail) => (
             "connect",
@@ -157,7 +157,7 @@ pub(super) fn lost(call: Call, lost: &Lost) -> Refusal {
 }
 
 /// What a token answer without a token means: something else than DingTalk answered.
-pub(super) fn without_token() -> Refusal {
+pub(in crate::dingtalk::api) fn without_token() -> Refusal {
     let error = ApiError {
         class: ErrorClass::RetryAfter(LATER),
         code: "unreadable".to_owned(),
@@ -171,7 +171,7 @@ pub(super) fn without_token() -> Refusal {
 }
 
 /// A body that was rendered for another path: a fault of the bridge, never sent.
-pub(super) fn mismatch() -> ApiError {
+pub(in crate::dingtalk::api) fn mismatch() -> ApiError {
     ApiError {
         class: ErrorClass::Permanent,
         code: "shipment".to_owned(),
@@ -370,6 +370,3 @@ pub(super) fn until_next_month(now: Timestamp) -> Duration {
     };
     turn().map_or(DAY, |turn| turn.since(now))
 }
-
-#[cfg(test)]
-mod tests;

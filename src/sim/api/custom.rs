@@ -1,0 +1,200 @@
+//! Custom group robots: posts with a token, an optional signature and keywords (oapi.md, section 4.3).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::time::Instant;
+
+use super::errors::Refusal;
+use super::token::is_json;
+use super::webhook::{check, too_fast};
+use crate::message::{Secret, Timestamp};
+use crate::sim::record::{Sent, SentVia, Verdict};
+use crate::sim::state::Shared;
+
+/// How far the timestamp of a signature may be off.
+const SKEW: Duration = Duration::from_secs(3600);
+/// Posts per minute before the robot is muted.
+const PER_MINUTE: usize = 20;
+/// The span in which posts are counted.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Idempotency keys that are remembered per robot.
+const KEPT_UUIDS: usize = 10_000;
+
+/// A custom robot of one group.
+#[derive(Debug, Clone)]
+pub struct CustomRobot {
+    /// The token in its webhook URL.
+    pub access_token: String,
+    /// The group that it posts to.
+    pub group: String,
+    /// The `SEC…` secret; present when posts must be signed.
+    pub secret: Option<Secret>,
+    /// Words of which every post must contain one; empty: no such rule.
+    pub keywords: Vec<String>,
+}
+
+/// A custom robot and what it did.
+pub(in crate::sim) struct CustomState {
+    robot: CustomRobot,
+    posts: VecDeque<Instant>,
+    muted_until: Option<Instant>,
+    uuids: HashSet<String>,
+}
+
+impl CustomState {
+    pub(in crate::sim) fn new(robot: CustomRobot) -> Self {
+        Self {
+            robot,
+            posts: VecDeque::new(),
+            muted_until: None,
+            uuids: HashSet::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SendQuery {
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    timestamp: String,
+    #[serde(default)]
+    sign: String,
+}
+
+pub(super) async fn send(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<SendQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let kind = parsed.get("msgtype").and_then(Value::as_str);
+    let mut sent = Sent {
+        msg_key: kind.unwrap_or_default().to_owned(),
+        msg_param: parsed.clone(),
+        ..Sent::draft(SentVia::CustomRobot)
+    };
+    let outcome = if is_json(&headers) {
+        check(&parsed, body.len()).and_then(|()| apply(&shared, &query, &parsed, &mut sent))
+    } else {
+        Err(Refusal::oapi(43004, "无效的HTTP HEADER Content-Type"))
+    };
+    let response = match outcome {
+        Ok(Applied::Repeated) => return ok(),
+        Ok(Applied::Sent) => ok(),
+        Err(refusal) => {
+            let code = refusal.code.clone();
+            sent.verdict = Verdict::Refused { code };
+            refusal.into_response()
+        }
+    };
+    shared.world().log_sent(sent, shared.options.keep);
+    response
+}
+
+enum Applied {
+    Sent,
+    /// The `msgUuid` was there before: nothing new is visible.
+    Repeated,
+}
+
+fn ok() -> Response {
+    Json(json!({"errcode": 0, "errmsg": "ok"})).into_response()
+}
+
+fn apply(
+    shared: &Shared,
+    query: &SendQuery,
+    body: &Value,
+    sent: &mut Sent,
+) -> Result<Applied, Refusal> {
+    let now = Instant::now();
+    let mut world = shared.world();
+    let state = world
+        .custom_robots
+        .get_mut(&query.access_token)
+        .ok_or_else(|| Refusal::oapi(300_001, "token is not exist"))?;
+    sent.to = vec![state.robot.group.clone()];
+    check_sign(&state.robot, query)?;
+    let text = body.to_string();
+    let keywords = &state.robot.keywords;
+    if !keywords.is_empty() && !keywords.iter().any(|word| text.contains(word)) {
+        return Err(Refusal::oapi(310_000, "keywords not in content"));
+    }
+    let uuid = body.get("msgUuid").and_then(Value::as_str);
+    if uuid.is_some_and(|uuid| state.uuids.contains(uuid)) {
+        return Ok(Applied::Repeated);
+    }
+    if state.muted_until.is_some_and(|until| until > now) {
+        return Err(too_fast());
+    }
+    while let Some(first) = state.posts.front()
+        && now.duration_since(*first) >= MINUTE
+    {
+        state.posts.pop_front();
+    }
+    if state.posts.len() >= PER_MINUTE {
+        state.muted_until = Some(now + shared.options.mute_for);
+        return Err(too_fast());
+    }
+    state.posts.push_back(now);
+    if let Some(uuid) = uuid
+        && state.uuids.len() < KEPT_UUIDS
+    {
+        state.uuids.insert(uuid.to_owned());
+    }
+    Ok(Applied::Sent)
+}
+
+fn check_sign(robot: &CustomRobot, query: &SendQuery) -> Result<(), Refusal> {
+    let Some(secret) = &robot.secret else {
+        return Ok(());
+    };
+    let now = Timestamp::now().as_millis();
+    let off = query
+        .timestamp
+        .parse::<i64>()
+        .map_or(i64::MAX, |at| now.saturating_sub(at).saturating_abs());
+    if u128::try_from(off).is_ok_and(|off| off > SKEW.as_millis()) {
+        return Err(Refusal::oapi(310_000, "invalid timestamp"));
+    }
+    match signature(secret.expose(), &query.timestamp) {
+        Some(sign) if sign == query.sign => Ok(()),
+        _ => Err(Refusal::oapi(310_000, "sign not match")),
+    }
+}
+
+/// `base64(HMAC_SHA256(secret, timestamp + "\n" + secret))`.
+fn signature(secret: &str, timestamp: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(format!("{timestamp}\n{secret}").as_bytes());
+    Some(STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signs_as_the_documented_vector() {
+        let secret = "SECexample0000000000000000000000000000000000000000000000000000000000";
+        assert_eq!(
+            signature(secret, "1700000000000").as_deref(),
+            Some("HVIoyxfUnv8ndjWMmIZ7rGFJNxLlRWMVHn6rvUh7qHQ=")
+        );
+    }
+}
