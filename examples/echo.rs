@@ -1,5 +1,10 @@
 //! Answers every message with its own text. The broker's address is `NATS_URL`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program of its own reads its environment"
+)]
+
 use anyhow::Result;
 use async_nats::jetstream::{self, consumer};
 use futures_util::TryStreamExt;

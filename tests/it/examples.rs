@@ -5,7 +5,6 @@
 //! `NATS_DINGTALK_TEST_PYTHON` (an interpreter) and `NATS_DINGTALK_TEST_NODE_MODULES` (a folder). A
 //! missing one is said aloud and passes; with `CI` set it fails. The Go example is run nowhere.
 #![expect(
-    clippy::disallowed_methods,
     clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
