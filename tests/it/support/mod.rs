@@ -1,6 +1,7 @@
 //! What every test needs: a real broker, the simulated DingTalk, the bridge as its own process, and
 //! one way to wait.
 
+pub mod books;
 pub mod bridge;
 pub mod nats;
 pub mod wait;
