@@ -8,3 +8,5 @@ mod operates;
 mod receipts;
 mod round_trip;
 mod survives;
+mod survives_sending;
+mod survives_storage;

@@ -4,6 +4,7 @@
 pub mod books;
 pub mod bridge;
 pub mod nats;
+pub mod orders;
 pub mod wait;
 pub mod world;
 
