@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
 
 use crate::support::bridge::{Bridge, Setup};
+use crate::support::nats::Nats;
 use crate::support::orders::Orders;
 use crate::support::wait;
 use crate::support::world::{World, options};
@@ -123,6 +124,14 @@ async fn a_second_bridge_takes_over_when_the_sending_one_is_killed() {
     assert!(uncertain <= 20, "{uncertain}");
 }
 
+/// Who may pull requests now.
+async fn pinned(nats: &Nats) -> Option<String> {
+    let jetstream = nats.jetstream().await;
+    let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
+    let info = stream.consumer_info("account-sales").await.unwrap();
+    info.priority_groups.into_iter().next()?.pinned_client_id
+}
+
 #[tokio::test]
 async fn a_bridge_that_is_stopped_hands_over_at_once() {
     let world = slow_world().await;
@@ -132,13 +141,19 @@ async fn a_bridge_that_is_stopped_hands_over_at_once() {
     orders.publish(&nats).await;
     let (sending, idle) = pair(bridge, second).await;
     sim.delivered_count(60).await.unwrap();
+    let before = pinned(&nats).await;
+    assert!(before.is_some());
     sending.signal("TERM");
     let told = Instant::now();
+    wait::until_true("another pin", async || pinned(&nats).await != before).await;
+    let unpinned = told.elapsed();
     wait::until_true("the other to send", async || ended(&idle).await > 0.0).await;
-    let took = told.elapsed();
-    println!("took over {took:?} after SIGTERM");
+    println!(
+        "unpinned {unpinned:?} after SIGTERM, took over after {:?}",
+        told.elapsed()
+    );
     // Left alone, the pin of the first would hold for 5 s.
-    assert!(took < Duration::from_millis(4500), "{took:?}");
+    assert!(unpinned < Duration::from_secs(3), "{unpinned:?}");
     let (status, _) = sending.ended().await;
     assert_eq!(status.code(), Some(0));
     assert_eq!(orders.settle(&nats, &sim).await, 0, "nothing is uncertain");
