@@ -197,9 +197,9 @@ async fn p7_half_open_cut_and_closed_connections_under_load() {
 async fn p7_a_storm_of_disconnect_frames_and_redeliveries_under_load() {
     let options = nats_dingtalk::sim::SimOptions {
         close_after_disconnect: Duration::from_millis(500),
-        // Half of what is acked late comes again at once.
-        ack_timeout: Duration::from_millis(100),
-        bot_retries: vec![Duration::from_millis(150); 5],
+        // What is not acked at once comes again, and again.
+        ack_timeout: Duration::from_millis(3),
+        bot_retries: vec![Duration::from_millis(150); 10],
         ..persistent()
     };
     let World {

@@ -198,3 +198,27 @@ async fn p7_an_outage_longer_than_the_dedup_window_stores_nothing_twice() {
     assert_eq!(times.get(&before), Some(&1), "{times:?}");
     assert_eq!(times.get(&during), Some(&1), "{times:?}");
 }
+
+#[tokio::test]
+async fn who_wrote_during_an_outage_can_be_answered_through_the_session() {
+    let mut world = World::start_with(options(), |setup| setup).await;
+    world.nats.kill();
+    // The session is the only way to somebody outside the organisation.
+    let said = Message::to_bot("somebody", "anybody there?").from_outsider();
+    let msg_id = world.sim.say(CLIENT_ID, said).await.unwrap();
+    world.sim.acked(&msg_id).await.unwrap();
+    world.nats.restart().await;
+    let inbound = &world.stored("DINGTALK_INBOUND", 1).await[0];
+    let reply = inbound.body["reply"]["subject"].as_str().unwrap();
+    wait::until("the session in its bucket", async || {
+        count(&world.nats, "KV_DINGTALK_WEBHOOKS")
+            .await
+            .filter(|kept| *kept > 0)
+    })
+    .await;
+    let answer = serde_json::json!({"id": "late", "text": "now there is"});
+    world.request(reply, &answer).await;
+    let receipt = world.receipt("late").await;
+    assert_eq!(receipt["outcome"], "sent", "{receipt}");
+    assert_eq!(receipt["via"], "webhook", "{receipt}");
+}
