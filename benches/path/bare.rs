@@ -36,7 +36,7 @@ struct Data<'a> {
 }
 
 /// Connects to the gateway and to the broker and moves frames until the socket closes.
-pub async fn run(gateway: &str, nats: &str) {
+pub(crate) async fn run(gateway: &str, nats: &str) {
     let client = async_nats::connect(nats).await.unwrap();
     let jetstream = ContextBuilder::new()
         .timeout(Duration::from_secs(5))

@@ -10,7 +10,7 @@ use crate::process::Process;
 
 /// One way of doing the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contender {
+pub(crate) enum Contender {
     /// The floor.
     Bare,
     /// The bridge, as released.
@@ -23,10 +23,10 @@ pub enum Contender {
 
 impl Contender {
     /// All of them, in the order of a round.
-    pub const ALL: [Self; 4] = [Self::Bare, Self::Bridge, Self::Python, Self::Node];
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::Bridge, Self::Python, Self::Node];
 
     /// What it is called in the table.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bare => "(a) bare loop",
             Self::Bridge => "(b) the bridge",
@@ -36,7 +36,7 @@ impl Contender {
     }
 
     /// How many of `frames` it is given; the slow ones get fewer, so that a round ends.
-    pub const fn share(self, frames: u64) -> u64 {
+    pub(crate) const fn share(self, frames: u64) -> u64 {
         match self {
             Self::Bare | Self::Bridge => frames,
             Self::Python | Self::Node => frames / 10,
@@ -44,7 +44,7 @@ impl Contender {
     }
 
     /// Starts it; `None`, said aloud, when what it needs is missing.
-    pub fn start(self, setting: &Setting) -> Option<Process> {
+    pub(crate) fn start(self, setting: &Setting) -> Option<Process> {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let command = match self {
             Self::Bare => {
@@ -91,7 +91,7 @@ fn peer(root: &std::path::Path, program: &str, script: &str) -> Option<Command> 
 }
 
 /// A broker of its own and the addresses that a contender is told.
-pub struct Setting {
+pub(crate) struct Setting {
     gateway: String,
     nats: Broker,
     dir: TempDir,
@@ -119,7 +119,7 @@ impl Drop for Broker {
 
 impl Setting {
     /// Starts the broker and makes the stream as the bridge makes it.
-    pub async fn new(gateway: &str, accounts: u64) -> Self {
+    pub(crate) async fn new(gateway: &str, accounts: u64) -> Self {
         let dir = TempDir::new().unwrap();
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -181,7 +181,7 @@ impl Setting {
     }
 
     /// Messages in the stream.
-    pub async fn stored(&self) -> u64 {
+    pub(crate) async fn stored(&self) -> u64 {
         let jetstream = self.jetstream().await;
         let mut stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
         stream.info().await.unwrap().state.messages

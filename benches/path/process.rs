@@ -5,11 +5,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A running contender; killed when dropped.
-pub struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
     /// Starts `command`; what it prints is dropped unless `BENCH_VERBOSE` is set.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         if std::env::var_os("BENCH_VERBOSE").is_none() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
@@ -22,7 +22,7 @@ impl Process {
     }
 
     /// Processor time used so far, in user and kernel.
-    pub fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         let stat =
             std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
         // Fields 14 and 15, counted behind the name, which may hold blanks.
@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
-    pub fn memory(&self, field: &str) -> f64 {
+    pub(crate) fn memory(&self, field: &str) -> f64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
         status

@@ -21,25 +21,25 @@ type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 type Source = SplitStream<WebSocketStream<TcpStream>>;
 
 /// The gateway; every open socket hands itself over to whoever pushes next.
-pub struct Gateway {
+pub(crate) struct Gateway {
     port: u16,
     sockets: tokio::sync::Mutex<mpsc::Receiver<(Sink, Source)>>,
     open: Arc<AtomicUsize>,
 }
 
 /// One measured run.
-pub struct Run {
+pub(crate) struct Run {
     /// Frames answered.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// From the first push to the last answer.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// Time from push to answer of each frame, sorted, in microseconds.
-    pub latencies: Vec<u32>,
+    pub(crate) latencies: Vec<u32>,
 }
 
 /// How fast frames are pushed.
 #[derive(Clone, Copy)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// At most this many unanswered at a time.
     Window(usize),
     /// This many a second, answered or not.
@@ -48,7 +48,7 @@ pub enum Pace {
 
 impl Gateway {
     /// Listens on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (handed, sockets) = mpsc::channel(4096);
@@ -68,27 +68,21 @@ impl Gateway {
     }
 
     /// Base URL of both API families.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Sockets accepted so far.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
     /// The next socket that was accepted.
-    pub async fn socket(&self) -> (Sink, Source) {
+    pub(crate) async fn socket(&self) -> (Sink, Source) {
         let wait = async { self.sockets.lock().await.recv().await.unwrap() };
         tokio::time::timeout(Duration::from_secs(60), wait)
             .await
             .expect("a contender connects within a minute")
-    }
-
-    /// Sockets accepted and not taken yet are dropped.
-    pub async fn forget(&self) {
-        let mut sockets = self.sockets.lock().await;
-        while sockets.try_recv().is_ok() {}
     }
 }
 
@@ -174,7 +168,7 @@ fn frame(run: u64, number: u64) -> String {
 }
 
 /// Bytes of one frame.
-pub fn frame_bytes() -> usize {
+pub(crate) fn frame_bytes() -> usize {
     frame(0, 0).len()
 }
 
@@ -187,7 +181,7 @@ struct Answers {
 
 /// Pushes `frames` frames over one socket and waits for their answers. What is not answered within
 /// `patience` after the last push counts as unanswered.
-pub async fn push(
+pub(crate) async fn push(
     socket: &mut (Sink, Source),
     run: u64,
     frames: u64,

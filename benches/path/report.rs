@@ -8,7 +8,7 @@ use crate::pusher::Run;
 
 /// One measured run.
 #[derive(Clone)]
-pub struct Row {
+pub(crate) struct Row {
     rate: f64,
     p50: f64,
     p99: f64,
@@ -20,7 +20,7 @@ pub struct Row {
 
 impl Row {
     /// Frames a second, latencies in ms, processor time a frame, memory.
-    pub fn new(run: &Run, cpu: Duration, peak_mib: f64, frames: u64, stored: bool) -> Self {
+    pub(crate) fn new(run: &Run, cpu: Duration, peak_mib: f64, frames: u64, stored: bool) -> Self {
         let percentile = |share: f64| {
             let at = (run.latencies.len() as f64 * share) as usize;
             let last = run.latencies.len().saturating_sub(1);
@@ -43,11 +43,11 @@ impl Row {
 
 /// All rows by setting and contender.
 #[derive(Default)]
-pub struct Table(BTreeMap<String, Vec<(Contender, Row)>>);
+pub(crate) struct Table(BTreeMap<String, Vec<(Contender, Row)>>);
 
 impl Table {
     /// Adds a row.
-    pub fn add(&mut self, setting: &str, contender: Contender, row: Row) {
+    pub(crate) fn add(&mut self, setting: &str, contender: Contender, row: Row) {
         self.0
             .entry(setting.to_owned())
             .or_default()
@@ -55,7 +55,7 @@ impl Table {
     }
 
     /// Frames a second of a contender, the median of its rounds.
-    pub fn median_rate(&self, setting: &str, contender: Contender) -> Option<f64> {
+    pub(crate) fn median_rate(&self, setting: &str, contender: Contender) -> Option<f64> {
         self.median(setting, contender, |row| row.rate)
     }
 
@@ -77,7 +77,7 @@ impl Table {
     }
 
     /// Prints a table a setting, and each figure of the bridge as a ratio to the bare loop.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         for (setting, rows) in &self.0 {
             println!("\n### {setting}\n");
             println!(

@@ -1,47 +1,28 @@
 //! The messages of one durable consumer in stream order, whatever happens to the broker, to the
 //! connection and to the bridge that was pinned before. It knows no message's meaning.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, PriorityPolicy, pull};
-use async_nats::jetstream::{self};
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::pull;
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::connection::reconnect_delay;
-use super::error::{BrokerError, NO_CONSUMER, NO_STREAM};
+use super::consumer::{Plan, open, unpin};
+use super::error::BrokerError;
 use super::hub::Hub;
-use super::incoming::{ACK_WAIT, Incoming, Outstanding, pin_of};
+use super::incoming::{Incoming, Outstanding, pin_of};
+use super::takeover::{Takeover, Turn};
 use crate::message::AccountName;
 
-/// Group of the consumer to which the bridges belong.
-const GROUP: &str = "bridge";
-/// Silence after which the pin moves on; above [`ACK_WAIT`], well above [`PULL_EXPIRY`].
-const PRIORITY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one pull waits at the broker.
-const PULL_EXPIRY: Duration = Duration::from_secs(2);
-/// How often an idle pull shows life; two misses and the stream is opened anew.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Unacknowledged messages of one account.
-const ACCOUNT_PENDING: i64 = 4096;
-/// Unacknowledged messages on the bare subjects.
-const BARE_PENDING: i64 = 64;
-/// Messages asked for at a time.
-const BATCH: usize = 256;
 /// How often a standing trouble is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
-/// How long a takeover waits for what the predecessor held.
-const TAKEOVER_PATIENCE: Duration = ACK_WAIT.saturating_add(Duration::from_secs(1));
-/// Pause between two questions during a takeover: the first, and the longest.
-const ASK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
-/// How often held messages are kept from being delivered again.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
-
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Messages of one durable consumer, in stream order.
@@ -59,48 +40,22 @@ pub struct Feed {
     complained_at: Option<Instant>,
 }
 
-#[derive(Debug, Clone)]
-struct Plan {
-    durable: String,
-    filters: Vec<String>,
-    pending: i64,
-}
-
 enum Source {
     Closed {
         retry_at: Instant,
     },
-    Opening(Boxed<Result<pull::Stream, BrokerError>>),
+    Opening(Boxed<Result<Box<pull::Stream>, BrokerError>>),
     Open {
         stream: Box<pull::Stream>,
-        takeover: Option<Takeover>,
+        takeover: Option<Box<Takeover>>,
     },
-}
-
-/// What is collected under a new pin before anything is given out.
-struct Takeover {
-    since: Instant,
-    held: BTreeMap<u64, Incoming>,
-    pending: Option<Pending>,
-    asking: Option<Boxed<Result<consumer::Info, BrokerError>>>,
-    ask_at: Instant,
-    pause: Duration,
-    progress_at: Instant,
-}
-
-/// What the broker said is delivered and not acknowledged, and up to which sequence.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    messages: usize,
-    last: u64,
 }
 
 enum Happened {
     Retry,
-    Opened(Result<pull::Stream, BrokerError>),
-    Delivered(Result<jetstream::Message, String>),
-    Answered(Result<consumer::Info, BrokerError>),
-    AskNow,
+    Opened(Result<Box<pull::Stream>, BrokerError>),
+    Delivered(Result<Box<jetstream::Message>, String>),
+    Turned(Turn),
 }
 
 impl std::fmt::Debug for Feed {
@@ -113,22 +68,12 @@ impl std::fmt::Debug for Feed {
 
 impl Feed {
     pub(super) fn account(hub: Arc<Hub>, account: &AccountName) -> Self {
-        let branch = hub.names.subjects.branch("outbound");
-        let plan = Plan {
-            durable: durable(account),
-            filters: vec![format!("{branch}.{account}.*.*")],
-            pending: ACCOUNT_PENDING,
-        };
+        let plan = Plan::account(&hub.names, account);
         Self::new(hub, plan)
     }
 
     pub(super) fn bare(hub: Arc<Hub>) -> Self {
-        let branch = hub.names.subjects.branch("outbound");
-        let plan = Plan {
-            durable: "router".to_owned(),
-            filters: vec![format!("{branch}.*"), branch],
-            pending: BARE_PENDING,
-        };
+        let plan = Plan::bare(&hub.names);
         Self::new(hub, plan)
     }
 
@@ -160,8 +105,7 @@ impl Feed {
                 Happened::Opened(Err(error)) => self.reopen(&error.to_string()),
                 Happened::Delivered(Ok(message)) => self.delivered(&message),
                 Happened::Delivered(Err(error)) => self.reopen(&error),
-                Happened::AskNow => self.ask(),
-                Happened::Answered(answer) => self.answered(answer),
+                Happened::Turned(turn) => self.turned(turn),
             }
         }
     }
@@ -190,7 +134,7 @@ impl Feed {
             Source::Open { stream, takeover } => tokio::select! {
                 biased;
                 next = stream.next() => Happened::Delivered(match next {
-                    Some(Ok(message)) => Ok(message),
+                    Some(Ok(message)) => Ok(Box::new(message)),
                     Some(Err(error)) => Err(error.to_string()),
                     None => Err("the stream of messages ended".to_owned()),
                 }),
@@ -204,10 +148,10 @@ impl Feed {
         self.source = Source::Opening(Box::pin(opening));
     }
 
-    fn opened(&mut self, stream: pull::Stream) {
+    fn opened(&mut self, stream: Box<pull::Stream>) {
         debug!(nats.consumer = %self.plan.durable, "consumer opened");
         self.source = Source::Open {
-            stream: Box::new(stream),
+            stream,
             takeover: None,
         };
     }
@@ -234,7 +178,8 @@ impl Feed {
             self.complained_at = None;
             if let Source::Open { takeover, .. } = &mut self.source {
                 let begun = takeover.take();
-                *takeover = Some(Takeover::new(begun.map(|begun| begun.held)));
+                let held = begun.map(|begun| begun.into_held());
+                *takeover = Some(Box::new(Takeover::new(held)));
             }
         }
         let Some(incoming) = Incoming::take(&self.hub, message, &self.outstanding) else {
@@ -245,43 +190,28 @@ impl Feed {
                 takeover: Some(takeover),
                 ..
             } => {
-                takeover.held.insert(incoming.sequence, incoming);
+                takeover.hold(incoming);
                 self.give_out_when_whole();
             }
             _ => self.ready.push_back(incoming),
         }
     }
 
-    fn ask(&mut self) {
-        if let Source::Open {
+    fn turned(&mut self, turn: Turn) {
+        let Source::Open {
             takeover: Some(takeover),
             ..
         } = &mut self.source
-        {
-            let replies = takeover.to_progress();
-            let asking = ask(Arc::clone(&self.hub), self.plan.durable.clone(), replies);
-            takeover.asking = Some(Box::pin(asking));
-        }
-    }
-
-    fn answered(&mut self, answer: Result<consumer::Info, BrokerError>) {
-        if let Source::Open {
-            takeover: Some(takeover),
-            ..
-        } = &mut self.source
-        {
-            takeover.asking = None;
-            takeover.ask_at = Instant::now() + takeover.pause;
-            takeover.pause = (takeover.pause * 2).min(ASK.1);
-            // Without an answer the patience decides.
-            if let Ok(info) = answer {
-                takeover.pending = Some(Pending {
-                    messages: info.num_ack_pending,
-                    last: info.delivered.stream_sequence,
-                });
+        else {
+            return;
+        };
+        match turn {
+            Turn::Ask => takeover.ask(&self.hub, &self.plan.durable),
+            Turn::Answered(answer) => {
+                takeover.answered(answer);
+                self.give_out_when_whole();
             }
         }
-        self.give_out_when_whole();
     }
 
     /// Ends the takeover once everything that the predecessor held is here, or patience is over.
@@ -290,150 +220,22 @@ impl Feed {
             return;
         };
         let Some(begun) = takeover else { return };
-        let whole = begun
-            .pending
-            .is_some_and(|pending| self.outstanding.up_to(pending.last) >= pending.messages);
-        if !whole {
-            if begun.since.elapsed() < TAKEOVER_PATIENCE {
+        if !begun.is_whole(&self.outstanding) {
+            if !begun.is_over() {
                 return;
             }
             warn!(nats.consumer = %self.plan.durable, "takeover did not see every message of its predecessor");
         }
         if let Some(done) = takeover.take() {
-            self.ready.extend(done.held.into_values());
+            self.ready.extend(done.into_held().into_values());
         }
-    }
-}
-
-impl Takeover {
-    fn new(held: Option<BTreeMap<u64, Incoming>>) -> Self {
-        let now = Instant::now();
-        Self {
-            since: now,
-            held: held.unwrap_or_default(),
-            pending: None,
-            asking: None,
-            ask_at: now,
-            pause: ASK.0,
-            progress_at: now + PROGRESS_INTERVAL,
-        }
-    }
-
-    /// Reply subjects of what is held, when their time is to be extended.
-    fn to_progress(&mut self) -> Vec<String> {
-        let now = Instant::now();
-        if now < self.progress_at {
-            return Vec::new();
-        }
-        self.progress_at = now + PROGRESS_INTERVAL;
-        self.held.values().map(Incoming::reply).collect()
     }
 }
 
 /// The next step of a takeover; pending when there is none. Cancel-safe.
-async fn turn(takeover: &mut Option<Takeover>) -> Happened {
-    let Some(takeover) = takeover else {
-        return std::future::pending().await;
-    };
-    if let Some(asking) = &mut takeover.asking {
-        return Happened::Answered(asking.await);
+async fn turn(takeover: &mut Option<Box<Takeover>>) -> Happened {
+    match takeover {
+        Some(takeover) => Happened::Turned(takeover.turn().await),
+        None => std::future::pending().await,
     }
-    sleep_until(takeover.ask_at).await;
-    Happened::AskNow
-}
-
-async fn ask(
-    hub: Arc<Hub>,
-    durable: String,
-    replies: Vec<String>,
-) -> Result<consumer::Info, BrokerError> {
-    hub.consuming_ready().await?;
-    let client = hub.consuming.client();
-    for reply in replies {
-        // Lost progress is a redelivery, which is not given out twice.
-        let _ = client.publish(reply, "+WPI".into()).await;
-    }
-    info_of(&hub, &durable).await
-}
-
-async fn info_of(hub: &Hub, durable: &str) -> Result<consumer::Info, BrokerError> {
-    let stream = hub.names.of("OUTBOUND");
-    hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
-}
-
-async fn open(hub: Arc<Hub>, plan: Plan, pin: Option<String>) -> Result<pull::Stream, BrokerError> {
-    hub.consuming_ready().await?;
-    let away = |error: &dyn std::fmt::Display| BrokerError::Away(error.to_string());
-    let config = pull::Config {
-        durable_name: Some(plan.durable.clone()),
-        filter_subjects: plan.filters,
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
-        max_deliver: -1,
-        max_ack_pending: plan.pending,
-        priority_policy: PriorityPolicy::PinnedClient,
-        priority_groups: vec![GROUP.to_owned()],
-        priority_timeout: PRIORITY_TIMEOUT,
-        ..pull::Config::default()
-    };
-    let stream = hub.names.of("OUTBOUND");
-    let creating = hub.consuming.create_consumer_on_stream(config, stream);
-    let consumer = creating.await.map_err(|error| away(&error))?;
-    if let Some(pin) = pin {
-        // The pin of the stream that was given up would keep its successor waiting.
-        unpin(&hub, &plan.durable, &pin).await;
-    }
-    let batch = BATCH.min(usize::try_from(plan.pending).unwrap_or(BATCH));
-    consumer
-        .stream()
-        .max_messages_per_batch(batch)
-        .expires(PULL_EXPIRY)
-        .heartbeat(HEARTBEAT)
-        .group(GROUP)
-        .messages()
-        .await
-        .map_err(|error| away(&error))
-}
-
-/// Releases `pin` if it is the present one.
-async fn unpin(hub: &Hub, durable: &str, pin: &str) {
-    let Ok(info) = info_of(hub, durable).await else {
-        return;
-    };
-    let mine = |group: &consumer::PriorityGroupState| {
-        group.group == GROUP && group.pinned_client_id.as_deref() == Some(pin)
-    };
-    if info.priority_groups.iter().any(mine) {
-        let stream = hub.names.of("OUTBOUND");
-        let subject = format!("CONSUMER.UNPIN.{stream}.{durable}");
-        let question = serde_json::json!({ "group": GROUP });
-        // Otherwise it ends by itself after the priority timeout.
-        let _: Result<serde::de::IgnoredAny, _> = hub.ask(subject, &question).await;
-    }
-}
-
-/// Deletes the consumer of an account unless another bridge pulls on it.
-pub(super) async fn retire(hub: &Hub, account: &AccountName) -> Result<(), BrokerError> {
-    let durable = durable(account);
-    // Pulls of this bridge's own feed last that long.
-    let patience = Instant::now() + PULL_EXPIRY + HEARTBEAT;
-    loop {
-        match info_of(hub, &durable).await {
-            Ok(info) if info.num_waiting == 0 => break,
-            Ok(_) if Instant::now() >= patience => return Ok(()),
-            Ok(_) => sleep(ASK.1).await,
-            Err(error) if error.is_code(NO_CONSUMER) || error.is_code(NO_STREAM) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    let stream = hub.names.of("OUTBOUND");
-    let subject = format!("CONSUMER.DELETE.{stream}.{durable}");
-    match hub.look::<serde::de::IgnoredAny>(subject).await {
-        Err(error) if !error.is_code(NO_CONSUMER) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn durable(account: &AccountName) -> String {
-    format!("account-{account}")
 }

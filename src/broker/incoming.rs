@@ -15,7 +15,7 @@ use crate::message::Timestamp;
 
 /// Header with the pin under which a message was delivered; no header of its publisher.
 const PIN_ID: &str = "Nats-Pin-Id";
-/// Longest reason that goes into the advisory, in bytes.
+/// Longest reason that goes into the advisory, in characters.
 const MAX_REASON: usize = 256;
 
 /// Sequences that this process holds: a redelivery of one of them is no second request.
@@ -130,9 +130,8 @@ impl Incoming {
     /// # Errors
     /// [`BrokerError::Away`]; it is then delivered again.
     pub async fn reject(&self, reason: &str) -> Result<(), BrokerError> {
-        let reason: String = reason.chars().filter(|c| !c.is_control()).collect();
-        let end = reason.floor_char_boundary(MAX_REASON);
-        let reason = reason.get(..end).unwrap_or_default();
+        let printable = reason.chars().filter(|c| !c.is_control());
+        let reason: String = printable.take(MAX_REASON).collect();
         self.answer(format!("+TERM {reason}").into()).await
     }
 

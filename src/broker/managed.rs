@@ -2,23 +2,19 @@
 //! It knows the program and its files, and nothing of what is stored there.
 
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::fs;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Oldest nats-server that is started: it is this bridge's choice, so it may be a recent one.
-const OLDEST: (u32, u32) = (2, 12);
+use super::program::{check_version, greets, runs_with, signal, spawn};
+
 /// How long a server may take until it greets.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whether it greets, or is gone.
@@ -119,7 +115,8 @@ impl ManagedServer {
             tries -= 1;
             let port = free_port(port)?;
             write_config(&files, port).await?;
-            let child = spawn(&program, &files)?;
+            let child =
+                spawn(&program, &files.config).map_err(|error| files.not_up(error.to_string()))?;
             let mut server = Self {
                 program: program.clone(),
                 files: files.clone(),
@@ -139,7 +136,7 @@ impl ManagedServer {
                 }
                 // Somebody else was faster on the port.
                 Err(error) if tries > 0 => {
-                    warn!(error = %error, "nats-server did not start; trying another port")
+                    warn!(error = %error, "nats-server did not start; trying another port");
                 }
                 Err(error) => return Err(error),
             }
@@ -198,7 +195,7 @@ impl ManagedServer {
         loop {
             sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             *pause = (*pause * 2).min(BACKOFF.1);
-            match spawn(&self.program, &self.files) {
+            match spawn(&self.program, &self.files.config) {
                 Ok(child) => {
                     self.child = child;
                     self.started_at = Instant::now();
@@ -214,7 +211,7 @@ impl ManagedServer {
         }
     }
 
-    /// Waits until it greets as NATS servers do (`INFO {..}`).
+    /// Waits until it greets.
     async fn wait_up(&mut self) -> Result<(), ManagedError> {
         let deadline = self.started_at + START_TIMEOUT;
         let reason = loop {
@@ -229,8 +226,7 @@ impl ManagedServer {
             }
             sleep(POLL).await;
         };
-        let log = self.files.log.clone();
-        Err(ManagedError::NotUp { reason, log })
+        Err(self.files.not_up(reason))
     }
 }
 
@@ -251,38 +247,17 @@ impl Files {
         })
     }
 
+    fn not_up(&self, reason: String) -> ManagedError {
+        let log = self.log.clone();
+        ManagedError::NotUp { reason, log }
+    }
+
     fn unusable(&self, source: std::io::Error) -> ManagedError {
         ManagedError::Folder {
             path: self.data_dir.clone(),
             source,
         }
     }
-}
-
-async fn check_version(program: &Path) -> Result<(), ManagedError> {
-    let output = match Command::new(program).arg("--version").output().await {
-        Ok(output) => output,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(ManagedError::Missing(program.to_owned()));
-        }
-        Err(error) => {
-            let (program, said) = (program.to_owned(), error.to_string());
-            return Err(ManagedError::TooOld { program, said });
-        }
-    };
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if parse_version(&said).is_some_and(|version| version >= OLDEST) {
-        return Ok(());
-    }
-    let program = program.to_owned();
-    Err(ManagedError::TooOld { program, said })
-}
-
-/// Major and minor of `nats-server: v2.15.1`.
-fn parse_version(said: &str) -> Option<(u32, u32)> {
-    let (_, version) = said.strip_prefix("nats-server")?.split_once('v')?;
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 fn lock(data_dir: &Path) -> Result<File, ManagedError> {
@@ -334,47 +309,6 @@ fn config_text(files: &Files, port: u16) -> String {
     )
 }
 
-/// Starts the program in a process group of its own: Ctrl-C in a terminal is for the bridge, which
-/// still needs the broker while it drains.
-fn spawn(program: &Path, files: &Files) -> Result<Child, ManagedError> {
-    let mut command = Command::new(program);
-    command
-        .arg("-c")
-        .arg(&files.config)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    #[cfg(unix)]
-    command.process_group(0);
-    command.spawn().map_err(|error| ManagedError::NotUp {
-        reason: error.to_string(),
-        log: files.log.clone(),
-    })
-}
-
-async fn greets(port: u16) -> bool {
-    let greeting = async {
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        let mut start = [0; 4];
-        socket.read_exact(&mut start).await?;
-        Ok::<_, std::io::Error>(start == *b"INFO")
-    };
-    matches!(
-        timeout(Duration::from_secs(1), greeting).await,
-        Ok(Ok(true))
-    )
-}
-
-/// Sends a signal by way of the program itself, which needs no other tool and no unsafe code.
-async fn signal(program: &Path, name: &str, pid: u32) {
-    let arguments = ["--signal", &format!("{name}={pid}")];
-    let sent = Command::new(program).args(arguments).output().await;
-    if let Err(error) = sent {
-        warn!(error = %error, process.pid = pid, "nats-server cannot be signalled");
-    }
-}
-
 /// Stops a server that a killed bridge left running on the same folder: two on one store would
 /// destroy it.
 async fn stop_orphan(program: &Path, files: &Files) {
@@ -400,36 +334,9 @@ async fn stop_orphan(program: &Path, files: &Files) {
     }
 }
 
-/// Whether process `pid` was started with the configuration file `config`.
-async fn runs_with(pid: u32, config: &Path) -> bool {
-    let command = match fs::read(format!("/proc/{pid}/cmdline")).await {
-        Ok(command) => command,
-        Err(_) => {
-            let pid = pid.to_string();
-            let mut ps = Command::new("ps");
-            ps.args(["-p", &pid, "-o", "args="]);
-            match ps.output().await {
-                Ok(output) => output.stdout,
-                Err(_) => return false,
-            }
-        }
-    };
-    let config = config.display().to_string();
-    String::from_utf8_lossy(&command).contains(&config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_is_read_from_what_the_program_says() {
-        assert_eq!(parse_version("nats-server: v2.15.1"), Some((2, 15)));
-        assert_eq!(parse_version("nats-server: v2.12.0-RC.1"), Some((2, 12)));
-        assert!(parse_version("nats-server: v2.9.25") < Some(OLDEST));
-        assert_eq!(parse_version("nginx version 1.2"), None);
-        assert_eq!(parse_version(""), None);
-    }
 
     #[test]
     fn a_folder_with_quotes_stays_one_string_in_the_configuration() {

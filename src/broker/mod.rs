@@ -2,21 +2,25 @@
 //! knows no DingTalk.
 
 mod connection;
+mod consumer;
 mod error;
 mod feed;
 mod fitness;
 mod hub;
 mod incoming;
 mod keyvalue;
+mod line;
 mod managed;
 mod objects;
 mod outgoing;
+mod program;
 mod publisher;
 mod recent;
 mod replay;
 mod strays;
 mod streams;
 mod survey;
+mod takeover;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -190,7 +194,7 @@ impl Broker {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn retire(&self, account: &AccountName) -> Result<(), BrokerError> {
-        feed::retire(&self.hub, account).await
+        consumer::retire(&self.hub, account).await
     }
 
     /// Requests that no consumer would ever take, at most `limit`: accounts that nobody serves, and

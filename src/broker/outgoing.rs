@@ -6,6 +6,32 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::error::{BrokerError, NOT_SENT};
+use crate::message::header;
+
+macro_rules! known {
+    ($($name:expr),* $(,)?) => { [$(($name, HeaderName::from_static($name))),*] };
+}
+
+/// Headers that the bridge writes itself.
+static KNOWN: [(&str, HeaderName); 17] = known![
+    header::MSG_ID,
+    header::CE_SPECVERSION,
+    header::CE_ID,
+    header::CE_SOURCE,
+    header::CE_TYPE,
+    header::CE_TIME,
+    header::CE_SUBJECT,
+    header::CE_DATASCHEMA,
+    header::TRACEPARENT,
+    header::ACCOUNT,
+    header::CHAT,
+    header::DINGTALK_MSG_ID,
+    header::CONTENT_TYPE,
+    header::REQUEST_ID,
+    header::CLAIM,
+    header::SOURCE_SUBJECT,
+    header::SOURCE_SEQUENCE,
+];
 
 /// Name and value of each header, in order.
 pub type Headers = Vec<(String, String)>;
@@ -23,17 +49,31 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// The headers as they go out. A line break in one of them would be a forged header, so it is
-    /// refused.
+    /// refused. On the path of every frame: names that the bridge writes itself are not copied, and
+    /// none is hashed twice.
     pub(super) fn wire_headers(&self) -> Result<HeaderMap, BrokerError> {
         let mut map = HeaderMap::new();
-        for (name, value) in &self.headers {
+        for (at, (name, value)) in self.headers.iter().enumerate() {
             let refused = || BrokerError::Refused {
                 code: NOT_SENT,
                 description: format!("header `{}` cannot be sent", name.escape_debug()),
             };
             let value: HeaderValue = value.parse().map_err(|_| refused())?;
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| refused())?;
-            map.append(name, value);
+            let known = KNOWN.iter().find(|(known, _)| known == name);
+            let wire = match known {
+                Some((_, wire)) => wire.clone(),
+                None => HeaderName::try_from(name.as_str()).map_err(|_| refused())?,
+            };
+            if self
+                .headers
+                .iter()
+                .take(at)
+                .any(|(before, _)| before == name)
+            {
+                map.append(wire, value);
+            } else {
+                map.insert(wire, value);
+            }
         }
         Ok(map)
     }
@@ -165,10 +205,22 @@ mod tests {
         };
         assert!(message("a", "b\r\nc: d").wire_headers().is_err());
         assert!(message("a\r\nb", "c").wire_headers().is_err());
-        let headers = message("Nats-Msg-Id", "x").wire_headers().unwrap();
-        assert_eq!(
-            read_headers(Some(&headers)),
-            [("Nats-Msg-Id".to_owned(), "x".to_owned())]
-        );
+    }
+
+    #[test]
+    fn every_header_goes_out_and_comes_in_again_a_repeated_one_twice() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let message = Outgoing {
+            subject: "s".into(),
+            headers: vec![
+                pair("Nats-Msg-Id", "x"),
+                pair("X-Mine", "1"),
+                pair("X-Mine", "2"),
+                pair("ce-id", "键"),
+            ],
+            payload: Bytes::new(),
+        };
+        let wire = message.wire_headers().unwrap();
+        assert_eq!(read_headers(Some(&wire)), message.headers);
     }
 }

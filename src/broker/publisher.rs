@@ -8,20 +8,18 @@
 //! refuses everything for a moment and would take a later message before an earlier one.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::Message;
 use async_nats::client::PublishErrorKind;
-use async_nats::{Client, Message, Subscriber};
-use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::connection::reconnect_delay;
 use super::error::{BrokerError, NOT_SENT};
 use super::hub::Hub;
+use super::line::{Open, Opening, slot_of};
 use super::outgoing::{Outgoing, Stored, read_puback};
 
 /// How long a PubAck may take, counted from the send, before the connection is given up as dead.
@@ -34,9 +32,6 @@ const HOLD: Duration = Duration::from_millis(100);
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
 /// A connection that held this long was a good one: the next is opened at once.
 const GOOD_LIFE: Duration = Duration::from_secs(1);
-/// Commands and acknowledgements that a connection may hold, as a multiple of the window: a window
-/// may be sent again before the answers to the first sending were read.
-const CAPACITY_FACTOR: usize = 8;
 
 /// How one publish ended.
 #[derive(Debug)]
@@ -80,19 +75,10 @@ struct Flight {
     sent_at: Instant,
 }
 
-type Opening = Pin<Box<dyn Future<Output = Result<Open, BrokerError>> + Send>>;
-
 enum Line {
     Down { retry_at: Instant },
     Opening(Opening),
     Up(Open),
-}
-
-struct Open {
-    client: Client,
-    acks: Subscriber,
-    inbox: String,
-    since: Instant,
 }
 
 enum Happened {
@@ -188,7 +174,7 @@ impl Publisher {
                     self.line = Line::Up(open);
                 }
                 Happened::Opened(Err(error)) => {
-                    self.complain("publishing connection not opened", &error)
+                    self.complain("publishing connection not opened", &error);
                 }
                 Happened::Answer(message) => {
                     self.answered(&message);
@@ -229,13 +215,7 @@ impl Publisher {
                     continue;
                 }
             };
-            let sending = open.client.publish_with_reply_and_headers(
-                flight.message.subject.clone(),
-                reply_subject(&open.inbox, flight.slot),
-                headers,
-                flight.message.payload.clone(),
-            );
-            match sending.await {
+            match open.send(flight.slot, &flight.message, headers).await {
                 Ok(()) => {
                     flight.sent_at = Instant::now();
                     self.sent += 1;
@@ -264,33 +244,16 @@ impl Publisher {
             Line::Opening(opening) => Happened::Opened(opening.await),
             Line::Up(open) => tokio::select! {
                 biased;
-                answer = open.acks.next() => answer.map_or(Happened::Ended, Happened::Answer),
+                answer = open.answer() => answer.map_or(Happened::Ended, Happened::Answer),
                 _ = self.watch.tick() => Happened::Tick,
             },
         }
     }
 
     fn open(&mut self) {
-        let learned = self.hub.learned();
-        let server = self.hub.route.server(self.attempts, &learned);
+        let opening = Open::open(Arc::clone(&self.hub), self.attempts, self.window);
         self.attempts += 1;
-        let hub = Arc::clone(&self.hub);
-        let capacity = self.window * CAPACITY_FACTOR;
-        self.line = Line::Opening(Box::pin(async move {
-            let server = server.ok_or_else(|| BrokerError::Unfit("no server".to_owned()))?;
-            let client = hub.route.single_life("publish", server, capacity).await?;
-            let inbox = client.new_inbox();
-            let acks = client
-                .subscribe(format!("{inbox}.*"))
-                .await
-                .map_err(|error| BrokerError::Away(error.to_string()))?;
-            Ok(Open {
-                client,
-                acks,
-                inbox,
-                since: Instant::now(),
-            })
-        }));
+        self.line = Line::Opening(Box::pin(opening));
     }
 
     /// Takes what else has come in, without waiting.
@@ -299,16 +262,16 @@ impl Publisher {
             let Line::Up(open) = &mut self.line else {
                 return;
             };
-            match open.acks.next().now_or_never() {
-                Some(Some(message)) => self.answered(&message),
-                // The end of the subscription is seen again by the next wait.
-                Some(None) | None => return,
-            }
+            // The end of the connection is seen again by the next wait.
+            let Some(message) = open.answer_now() else {
+                return;
+            };
+            self.answered(&message);
         }
     }
 
     fn answered(&mut self, message: &Message) {
-        let Some(slot) = slot_of(&message.subject) else {
+        let Some(slot) = slot_of(message) else {
             return;
         };
         // Settled by an answer to another sending, or forgotten.
@@ -352,7 +315,7 @@ impl Publisher {
 
     /// Gives the connection up; whatever it held never reaches the broker.
     fn lose(&mut self, reason: &'static str) {
-        let good = matches!(&self.line, Line::Up(open) if open.since.elapsed() > GOOD_LIFE);
+        let good = matches!(&self.line, Line::Up(open) if open.since().elapsed() > GOOD_LIFE);
         let pause = if good {
             Duration::ZERO
         } else {
@@ -406,12 +369,4 @@ impl Publisher {
         self.hub.window.closed(1);
         Some(flight)
     }
-}
-
-fn reply_subject(inbox: &str, slot: u64) -> String {
-    format!("{inbox}.{slot}")
-}
-
-fn slot_of(subject: &str) -> Option<u64> {
-    subject.rsplit_once('.')?.1.parse().ok()
 }

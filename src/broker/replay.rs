@@ -2,6 +2,7 @@
 //! no place at the broker, acknowledges nothing and disturbs no consumer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
@@ -11,7 +12,7 @@ use async_nats::jetstream::stream::Info;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use time::OffsetDateTime;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Broker;
 use super::error::{BrokerError, NO_STREAM};
@@ -19,9 +20,12 @@ use super::hub::Hub;
 use super::outgoing::{Headers, read_headers};
 use crate::message::Timestamp;
 
-/// Silence after which the consumer is made anew: it costs little, and a consumer that went deaf
-/// with a broker says nothing either.
+/// Silence after which the consumer is made anew: it costs little, and a consumer that went deaf says
+/// nothing either.
 const RENEW_AFTER: Duration = Duration::from_secs(30);
+/// How often a silent consumer is looked at: one of an earlier connection is made anew, as it may have
+/// gone with its broker.
+const LOOK: Duration = Duration::from_secs(1);
 /// Pause before a consumer that failed is made anew.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -94,6 +98,8 @@ impl Broker {
         let left = consumer.cached_info().num_pending;
         let messages = Box::new(consumer.messages().await.map_err(away)?);
         Ok(Replay {
+            connection: connection(&hub),
+            heard_at: Instant::now(),
             hub,
             shelf,
             filter,
@@ -112,6 +118,9 @@ pub struct Replay {
     start: Start,
     messages: Box<Ordered>,
     left: u64,
+    /// Connection that the consumer was made on.
+    connection: u64,
+    heard_at: Instant,
 }
 
 impl std::fmt::Debug for Replay {
@@ -136,8 +145,9 @@ impl Replay {
     /// [`BrokerError::Away`] while the broker is away; the next call goes on where this one was.
     pub async fn next(&mut self) -> Result<Recorded, BrokerError> {
         loop {
-            match timeout(RENEW_AFTER, self.messages.next()).await {
+            match timeout(LOOK, self.messages.next()).await {
                 Ok(Some(Ok(message))) => {
+                    self.heard_at = Instant::now();
                     if let Some(recorded) = self.accept(message) {
                         return Ok(recorded);
                     }
@@ -146,7 +156,12 @@ impl Replay {
                     sleep(RETRY_DELAY).await;
                     self.renew().await?;
                 }
-                Err(_) => self.renew().await?,
+                Err(_) => {
+                    let silent = self.heard_at.elapsed() >= RENEW_AFTER;
+                    if silent || self.connection != connection(&self.hub) {
+                        self.renew().await?;
+                    }
+                }
             }
         }
     }
@@ -173,11 +188,21 @@ impl Replay {
     }
 
     async fn renew(&mut self) -> Result<(), BrokerError> {
+        // Read before, so that a connection made meanwhile is noticed.
+        let connection = connection(&self.hub);
         let consumer = open(&self.hub, self.shelf, &self.filter, self.start).await?;
         self.left = consumer.cached_info().num_pending;
         *self.messages = consumer.messages().await.map_err(away)?;
+        self.connection = connection;
+        self.heard_at = Instant::now();
         Ok(())
     }
+}
+
+/// Number of the connection that consumers are made on.
+fn connection(hub: &Hub) -> u64 {
+    let statistics = hub.consuming.client().statistics();
+    statistics.connects.load(Ordering::Relaxed)
 }
 
 async fn last_sequence(hub: &Hub, shelf: Shelf) -> Result<u64, BrokerError> {

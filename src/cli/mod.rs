@@ -1,13 +1,17 @@
 //! What a person types: subcommands, their help, and the exit code. It knows every module, and does
 //! nothing that a module could do.
 
+mod check;
+mod demo;
 mod exit;
 mod print;
 mod run;
 mod schema;
 mod send;
 mod settings;
+mod sim;
 mod span;
+mod story;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -39,8 +43,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
     #[command(
@@ -70,8 +77,11 @@ pub fn run() -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => wait(run::execute(args)),
+        Command::Check(args) => wait(check::execute(args)),
+        Command::Demo(args) => wait(demo::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),
+        Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();

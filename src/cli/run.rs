@@ -69,6 +69,7 @@ async fn serve(config: Config, stop: Stop, reload: Reload) -> Result<Ended, Brid
     bridge.run(stop, reload).await
 }
 
+/// What is wrong with the set-up is said to a person; what failed later belongs into the log.
 fn failure(error: BridgeError) -> Failure {
     match error {
         BridgeError::Net(_) | BridgeError::Broker(BrokerError::Unfit(_)) => Failure::usage(error),
@@ -76,6 +77,10 @@ fn failure(error: BridgeError) -> Failure {
         | BridgeError::Server(_)
         | BridgeError::Spool(_)
         | BridgeError::Admin(_)
-        | BridgeError::Task(_) => Failure::failed(error),
+        | BridgeError::Task(_) => {
+            let error = anyhow::Error::new(error);
+            tracing::error!(error = format!("{error:#}"), "bridge failed");
+            Failure::Said
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct SendArgs {
     /// Account that sends
     #[arg(value_parser = |text: &str| AccountName::parse(text))]
     account: AccountName,
-    /// Who gets it: user:<staffId> or group:<openConversationId>
+    /// Who gets it: user:STAFF_ID or group:OPEN_CONVERSATION_ID
     #[arg(value_name = "TARGET", value_parser = target)]
     to: Target,
     /// What is said; `-` or nothing reads standard input

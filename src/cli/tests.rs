@@ -35,6 +35,10 @@ fn good_lines_are_taken() {
         "tail",
         "tail --since 1h --chat cid6KeB+/oA== --no-follow -n 5",
         "tail --from-seq 7 --account sales --json -c bridge.toml",
+        "check",
+        "demo --stay --nats-server /usr/local/bin/nats-server",
+        "check --nats-url nats://b:4222 -c bridge.toml",
+        "sim --app dingabc:made-up --calls-per-second 0",
         "schema",
         "schema --write schemas",
         "completions zsh",
@@ -53,6 +57,7 @@ fn wrong_lines_are_refused_with_what_to_write_instead() {
         ("send sales user:a hello --timeout soon", "30s"),
         ("tail --since yesterday", "2h"),
         ("tail --since 1h --from-seq 3", "cannot be used with"),
+        ("sim --app dingabc", "ID:SECRET"),
         ("completions perl", "bash"),
     ] {
         let error = parse(line).unwrap_err();

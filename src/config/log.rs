@@ -40,7 +40,7 @@ pub(super) struct RawLog {
 impl Default for RawLog {
     fn default() -> Self {
         Self {
-            filter: "info".to_owned(),
+            filter: "info,async_nats=warn".to_owned(),
             format: LogFormat::Text,
         }
     }

@@ -192,7 +192,7 @@ fn every_kind_of_value_can_come_from_the_environment() {
         .collect();
     assert_eq!(patterns, ["[Bb]ot", "^help"]);
     assert_eq!(config.spool.max_bytes, 2 << 20);
-    assert_eq!(config.log.filter, "info");
+    assert_eq!(config.log.filter, "info,async_nats=warn");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};
 use crate::config::Gated;
 use crate::dingtalk::payload::{self, Reading};
-use crate::dingtalk::stream::Delivery;
+use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
     AccountName, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply, SessionEntry, Subjects,
     Timestamp, header,
@@ -25,7 +25,7 @@ const VIEW_BYTES: usize = 1024;
 const SCHEMA: &str = "urn:nats-dingtalk:schema:inbound:1";
 /// The same for dead letters.
 const DEAD_SCHEMA: &str = "urn:nats-dingtalk:schema:dead-letter:1";
-/// Longest text of an unreadable frame that a dead letter quotes as its detail.
+/// What a dead letter says about a frame that cannot be read.
 const DETAIL: &str = "the data of the frame is not the JSON that its topic promises";
 
 /// Turns deliveries into flights.
@@ -73,7 +73,10 @@ impl Admitter {
             }
             self.view(&delivery, &reading, &key, gated)
         } else {
-            self.metrics.frame_undecodable(&delivery.account);
+            // The session has counted frames that are no JSON at all.
+            if !delivery.frame.is_undecodable() {
+                self.metrics.frame_undecodable(&delivery.account);
+            }
             warn!(dingtalk.account = %delivery.account, dingtalk.topic = %delivery.frame.topic, bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
             self.dead(&delivery, &reading, &key)
         };
@@ -95,7 +98,7 @@ impl Admitter {
     }
 
     fn end_gated(&self, delivery: Delivery) {
-        let answered = delivery.ticket.answer(crate::dingtalk::stream::Ack::Done);
+        let answered = delivery.ticket.answer(Ack::Done);
         if answered {
             self.metrics.acked(delivery.received.elapsed());
         } else {
@@ -126,7 +129,15 @@ impl Admitter {
         } else {
             self.subjects.inbound(account, kind, chat)
         };
-        let answerable = matches!(kind, Kind::Group | Kind::User | Kind::Card);
+        let answerable = match kind {
+            Kind::Group | Kind::User => true,
+            // An AI-assistant card has no outTrackId to answer on.
+            Kind::Card => reading
+                .card
+                .as_ref()
+                .is_some_and(|card| card.out_track_id.is_some()),
+            Kind::Event | Kind::Other => false,
+        };
         let view = Inbound {
             id: key.into(),
             account: account.as_str().into(),

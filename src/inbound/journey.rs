@@ -356,21 +356,23 @@ impl Flights {
         }
     }
 
-    /// Gives back to DingTalk what is neither stored nor spooled in time.
+    /// Gives back to DingTalk what is neither stored nor spooled in time. What was acknowledged on
+    /// receipt cannot be given back: it is kept until somebody takes it.
     pub(super) fn refuse_past_hard_budget(&mut self, now: Instant) {
         let budget = self.budgets.hard_budget;
-        let late = |flight: &Flight| now.duration_since(flight.received) >= budget;
-        while self.waiting.front().is_some_and(late) {
-            if let Some(mut flight) = self.waiting.pop_front() {
-                flight.refuse(&self.metrics);
+        let metrics = &self.metrics;
+        let mut refuse = |flight: &mut Flight| {
+            let late = now.duration_since(flight.received) >= budget;
+            if late && flight.ticket.is_some() {
+                flight.refuse(metrics);
             }
-        }
-        let unanswered = self.appending.iter_mut();
-        let departed = self.departed.iter_mut().map(|(_, flight)| flight);
-        for flight in unanswered.chain(departed) {
-            if late(flight) && flight.ended.is_none() {
-                flight.refuse(&self.metrics);
-            }
-        }
+        };
+        self.waiting.iter_mut().for_each(&mut refuse);
+        self.appending.iter_mut().for_each(&mut refuse);
+        let departed = self.departed.iter_mut();
+        departed.for_each(|(_, flight)| refuse(flight));
+        // It comes again, so it need not wait here any longer.
+        self.waiting
+            .retain(|flight| flight.ended != Some(FrameOutcome::Refused));
     }
 }

@@ -79,16 +79,16 @@ fn channel(address: &str, stream: &str, message: &str, description: &str) -> Val
         }
     }
     let target = format!("#/components/messages/{message}");
-    let mut channel = json!({
+    let mut channel = object(json!({
         "address": address,
         "description": description,
         "messages": {message: reference(&target)},
         "x-nats-stream": format!("DINGTALK_{stream}"),
-    });
+    }));
     if !names.is_empty() {
-        channel["parameters"] = Value::Object(names);
+        channel.insert("parameters".to_owned(), Value::Object(names));
     }
-    channel
+    Value::Object(channel)
 }
 
 fn operations() -> Value {
@@ -100,9 +100,10 @@ fn operations() -> Value {
         })
     };
     let request = |channel: &str, summary: &str| {
-        let mut operation = operation("receive", channel, summary);
-        operation["reply"] = json!({"channel": reference("#/channels/receipt")});
-        operation
+        let mut operation = object(operation("receive", channel, summary));
+        let reply = json!({"channel": reference("#/channels/receipt")});
+        operation.insert("reply".to_owned(), reply);
+        Value::Object(operation)
     };
     json!({
         "deliver": operation("send", "inbound", "The bridge stores what DingTalk delivers"),
@@ -214,6 +215,14 @@ fn parameters() -> Value {
         "request": {"description": "Idempotency key of the request, encoded as an id"},
         "direction": {"description": "Side of the bridge that gave up", "enum": ["inbound", "outbound"]},
     })
+}
+
+/// The members of a value that is written as an object.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
 }
 
 fn reference(target: &str) -> Value {

@@ -73,20 +73,14 @@ fn schema_of<T: JsonSchema>(name: &str, title: &str, writer: Writer) -> Value {
         .into_root_schema_for::<T>()
         .to_value();
     tidy(&mut schema);
-    let mut named = Map::new();
-    named.insert("$schema".to_owned(), schema["$schema"].take());
-    named.insert(
-        "$id".to_owned(),
-        json!(format!("urn:nats-dingtalk:schema:{name}:1")),
-    );
-    named.insert("title".to_owned(), json!(title));
-    if let Value::Object(schema) = schema {
-        let rest = schema
-            .into_iter()
-            .filter(|(key, _)| key != "$schema" && key != "title");
-        named.extend(rest);
+    if let Value::Object(schema) = &mut schema {
+        schema.insert(
+            "$id".to_owned(),
+            json!(format!("urn:nats-dingtalk:schema:{name}:1")),
+        );
+        schema.insert("title".to_owned(), json!(title));
     }
-    Value::Object(named)
+    schema
 }
 
 /// Removes what says nothing to a reader: the widths of Rust's integers, null defaults, and null for

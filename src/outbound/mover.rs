@@ -220,7 +220,13 @@ impl Mover {
         };
         match found {
             Ok(destination) => Ok(Ok(destination)),
-            Err(refusal) => astray(account.or_else(|| self.served.only()).as_ref(), refusal),
+            Err(refusal) => {
+                let told = account.or_else(|| match target {
+                    Target::ReplyTo(inbound) => self.served.receiver(inbound),
+                    Target::Group(_) | Target::User(_) | Target::Users(_) => None,
+                });
+                astray(told.as_ref(), refusal)
+            }
         }
     }
 

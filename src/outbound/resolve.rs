@@ -338,11 +338,6 @@ mod tests {
     use super::*;
     use crate::message::{Secret, Subjects};
 
-    fn address(subject: &str) -> OutboundAddress {
-        let subjects = Subjects::new("dingtalk").unwrap();
-        subjects.parse_outbound(subject).unwrap()
-    }
-
     fn headers(pairs: &[(&str, &str)]) -> Headers {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         pairs.iter().map(owned).collect()
@@ -350,8 +345,9 @@ mod tests {
 
     fn job(id: &str, payload: &str) -> Result<Job, Refusal> {
         let reading = read(&Vec::new(), payload.as_bytes(), 1, Form::Canonical);
-        let subject = format!("dingtalk.outbound.sales.{id}");
-        check(&address(&subject), &reading.request?)
+        let subjects = Subjects::new("dingtalk").unwrap();
+        let address = subjects.parse_outbound(&format!("dingtalk.outbound.sales.{id}"));
+        check(&address.unwrap(), &reading.request?)
     }
 
     fn refused(id: &str, payload: &str) -> DeadReason {
@@ -370,10 +366,8 @@ mod tests {
         };
         assert_eq!(id(&all, br#"{"id":"own","text":"a"}"#).0, "own");
         assert_eq!(id(&all, br#"{"text":"a"}"#).0, "moved");
-        assert_eq!(
-            id(&headers(&[("Nats-Msg-Id", "published")]), b"a").0,
-            "published"
-        );
+        let published = headers(&[("Nats-Msg-Id", "published")]);
+        assert_eq!(id(&published, b"a").0, "published");
         assert_eq!(id(&Vec::new(), b"a"), ("seq-9".to_owned(), true));
         // A request that is refused keeps the key that it states.
         assert_eq!(id(&all, br#"{"id":"own","txt":"a"}"#).0, "own");
@@ -448,10 +442,8 @@ mod tests {
         }
         let outsider = job("user.cid6KeBBLoveMJOGXo==", "a").unwrap();
         assert_eq!(outsider.audience, Audience::Outsider);
-        assert_eq!(
-            refused_conversation(&outsider.chat).reason,
-            DeadReason::Target
-        );
+        let refusal = refused_conversation(&outsider.chat);
+        assert_eq!(refusal.reason, DeadReason::Target);
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! Load: many bot messages as fast as the sockets take them, or at a rate. Frames are written from
 //! a template and handed over in bundles, so that the pusher is not what is measured.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::bot::{Message, Scene, bot_body};
-use super::gateway::{Opcode, Out, Payload, Task, Template, Turn, put_frame};
+use super::gateway::{Opcode, Out, Payload, Task, Template, Turn, burst_msg_id, put_frame};
 use super::state::Shared;
 use super::{Sim, SimError};
 
 /// Frames that are handed to a socket in one piece.
 const BUNDLE: u64 = 64;
+/// Longest wait of a patient burst before it looks for a link again.
+const NO_LINK: Duration = Duration::from_millis(20);
 /// Shortest wait of a paced burst.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -33,8 +36,12 @@ pub struct Burst {
     pub text: String,
     /// Messages per second; absent: as fast as the sockets take them.
     pub per_second: Option<u64>,
-    /// Most frames of the burst without an ack at a time; absent: no bound but the sockets.
+    /// Most frames of the burst without an ack at a time, as long as nothing else is acked; absent:
+    /// no bound but the sockets.
     pub in_flight: Option<u64>,
+    /// Whether to wait when no connection is there, instead of failing: for bursts that outlive
+    /// their reader.
+    pub patient: bool,
 }
 
 impl Default for Burst {
@@ -46,6 +53,7 @@ impl Default for Burst {
             text: "你好，这是一条测试消息".to_owned(),
             per_second: None,
             in_flight: None,
+            patient: false,
         }
     }
 }
@@ -59,18 +67,33 @@ pub struct BurstReport {
     pub pushed: u64,
     /// Time from the first to the last hand-over, in microseconds.
     pub took_us: u64,
+    /// What all its `msgId`s begin with.
+    pub id_base: String,
+}
+
+impl BurstReport {
+    /// The `msgId` of its n-th message, from 0 on.
+    pub fn msg_id(&self, index: u64) -> String {
+        burst_msg_id(&self.id_base, index)
+    }
 }
 
 impl Sim {
     /// Pushes a burst and returns when its last frame is handed to a socket; acks may still come.
     ///
-    /// The messages have distinct `msgId`s, which are not indexed: look at them through
-    /// [`Sim::frame`] and the numbers of the report.
+    /// The messages have distinct `msgId`s, which are not indexed: [`Sim::frames_of`] does not find
+    /// them, [`Sim::acked_of_burst`] does.
     ///
     /// # Errors
     /// When the app is not known, or has no connection left that takes bot messages.
     pub async fn burst(&self, burst: &Burst) -> Result<BurstReport, SimError> {
         self.shared.burst(burst).await
+    }
+
+    /// Which messages of a burst, by their index, were acked in at least one of their frames.
+    pub fn acked_of_burst(&self, report: &BurstReport) -> BTreeSet<u64> {
+        let world = self.shared.world();
+        world.ledger.acked_of_burst(report.first, &report.id_base)
     }
 }
 
@@ -103,14 +126,20 @@ impl Shared {
                 tokio::time::sleep(TICK).await;
                 continue;
             }
-            self.bundle(&template, done..done + room).await?;
-            done += room;
+            match self.bundle(&template, done..done + room).await {
+                Ok(()) => done += room,
+                Err(SimError::NoLink(_)) if burst.patient => {
+                    let _ = timeout(NO_LINK, changes.changed()).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.notify();
         Ok(BurstReport {
             first,
             pushed: done,
             took_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            id_base: template.id_base.clone(),
         })
     }
 

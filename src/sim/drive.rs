@@ -171,19 +171,13 @@ impl Shared {
     pub(super) fn new_session(&self, app: &Arc<str>, message: &Message) -> (String, i64) {
         let session = uuid().replace('-', "");
         let life = self.options.webhook_life;
-        let now = Instant::now();
-        let mut world = self.world();
-        if world.sessions.len() >= self.options.keep {
-            world.sessions.retain(|_, session| session.expires > now);
-        }
-        world.sessions.insert(
-            session.clone(),
-            WebhookSession {
-                app: Arc::clone(app),
-                chat: conversation(message, app),
-                expires: now + life,
-            },
-        );
+        let registered = WebhookSession {
+            app: Arc::clone(app),
+            chat: conversation(message, app),
+            expires: Instant::now() + life,
+        };
+        self.world()
+            .add_session(session.clone(), registered, self.options.keep);
         let until = self.now_millis() + i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
         let url = format!("{}/robot/sendBySession?session={session}", self.api_url);
         (url, until)

@@ -230,13 +230,12 @@ impl Shared {
     async fn order(&self, id: u64, order: Out) -> Result<(), SimError> {
         let queue = {
             let mut world = self.world();
-            let link = world.link(id)?;
-            if matches!(order, Out::Reset(_) | Out::Close(_)) {
-                link.end(order);
-                return Ok(());
-            }
-            link.out.clone()
+            world.link(id)?.out.clone()
         };
+        if matches!(order, Out::Reset(_) | Out::Close(_)) {
+            self.end(id, order);
+            return Ok(());
+        }
         let _ = queue.send(order).await;
         Ok(())
     }

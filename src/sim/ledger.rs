@@ -1,7 +1,7 @@
 //! Every frame that was pushed and every ack that came for it, found in constant time: the
 //! counter inside a messageId is the position in the ledger. It knows no socket.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub struct FrameView {
 }
 
 pub(super) struct Entry {
+    /// Absent for a text that the caller made himself.
     pub(super) payload: Option<Payload>,
-    /// Kept apart from the payload, which goes when nobody records texts.
     pub(super) app: Arc<str>,
     pub(super) link: u64,
     pub(super) attempt: u32,
@@ -281,9 +281,6 @@ impl Ledger {
             return Settled::Refused(seq);
         }
         entry.state = FrameState::Acked;
-        if !rules.record_texts && matches!(entry.payload, Some(Payload::Drawn(..))) {
-            entry.payload = None;
-        }
         self.acked += 1;
         Settled::Done
     }
@@ -321,6 +318,18 @@ impl Ledger {
         (from..self.pushed())
             .take(limit)
             .filter_map(|seq| self.view(seq))
+            .collect()
+    }
+
+    /// Which messages of a burst were acked in at least one of their frames, from `from` on.
+    pub(super) fn acked_of_burst(&self, from: u64, burst: &str) -> BTreeSet<u64> {
+        (from.max(self.base)..self.pushed())
+            .filter_map(|seq| self.entry(seq))
+            .filter(|entry| entry.state == FrameState::Acked)
+            .filter_map(|entry| match &entry.payload {
+                Some(Payload::Drawn(template, index)) if template.id_base == burst => Some(*index),
+                _ => None,
+            })
             .collect()
     }
 

@@ -95,6 +95,7 @@ pub(super) struct World {
     pub(super) tickets: HashMap<String, Ticket>,
     pub(super) tokens: HashMap<(Arc<str>, Family), Token>,
     pub(super) sessions: HashMap<String, WebhookSession>,
+    pub(super) session_order: VecDeque<String>,
     pub(super) rates: HashMap<(Arc<str>, String), Rate>,
     pub(super) links: HashMap<u64, Link>,
     pub(super) by_app: HashMap<Arc<str>, Vec<u64>>,
@@ -141,6 +142,7 @@ impl Shared {
             tickets: HashMap::new(),
             tokens: HashMap::new(),
             sessions: HashMap::new(),
+            session_order: VecDeque::new(),
             rates: HashMap::new(),
             links: HashMap::new(),
             by_app: HashMap::new(),
@@ -270,6 +272,17 @@ impl World {
         }
         rate.calls.push_back(now);
         true
+    }
+
+    /// Keeps a session webhook; the oldest goes when there are too many.
+    pub(super) fn add_session(&mut self, id: String, session: WebhookSession, keep: usize) {
+        if self.session_order.len() >= keep
+            && let Some(oldest) = self.session_order.pop_front()
+        {
+            self.sessions.remove(&oldest);
+        }
+        self.session_order.push_back(id.clone());
+        self.sessions.insert(id, session);
     }
 
     pub(super) fn log_sent(&mut self, mut sent: Sent, keep: usize) {

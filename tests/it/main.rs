@@ -4,6 +4,8 @@ mod api;
 mod architecture;
 mod bridge;
 mod broker;
+mod cli;
+mod examples;
 mod outbound;
 mod sim;
 mod sim_sdk;

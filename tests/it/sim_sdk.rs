@@ -3,10 +3,8 @@
 //! The clients are programs in `tests/sdk/{python,node}`, pinned there by version and hash. Where
 //! their dependencies are installed:
 //!
-//! - Python: `NATS_DINGTALK_TEST_PYTHON`, else `.cache/venv/bin/python`
-//!   (`python3 -m venv .cache/venv && .cache/venv/bin/pip install --require-hashes -r tests/sdk/python/requirements.txt`)
-//! - Node: the folder in `NATS_DINGTALK_TEST_NODE_MODULES`, else `.cache/node_modules`
-//!   (`cp tests/sdk/node/package*.json .cache/ && npm ci --prefix .cache`)
+//! - Python: `NATS_DINGTALK_TEST_PYTHON`, else `.cache/sdk-python/bin/python`
+//! - Node: the folder in `NATS_DINGTALK_TEST_NODE_MODULES`, else `.cache/sdk-node/node_modules`
 //!
 //! A missing client is said aloud and passes; with `CI` set it fails.
 #![expect(
@@ -50,13 +48,13 @@ impl Sdk {
         };
         let (command, needed) = match self {
             Self::Python => {
-                let python = configured("NATS_DINGTALK_TEST_PYTHON", ".cache/venv/bin/python");
+                let python = configured("NATS_DINGTALK_TEST_PYTHON", ".cache/sdk-python/bin/python");
                 let mut command = Command::new(&python);
                 command.arg(root.join("tests/sdk/python/bot.py"));
                 (command, python)
             }
             Self::Node => {
-                let modules = configured("NATS_DINGTALK_TEST_NODE_MODULES", ".cache/node_modules");
+                let modules = configured("NATS_DINGTALK_TEST_NODE_MODULES", ".cache/sdk-node/node_modules");
                 let mut command = Command::new("node");
                 command
                     .arg(root.join("tests/sdk/node/bot.cjs"))

@@ -12,13 +12,13 @@ dingtalk_stream.DingTalkStreamClient.OPEN_CONNECTION_API = os.environ["DINGTALK_
 
 
 class Forward(dingtalk_stream.CallbackHandler):
-    jetstream = None
+    def __init__(self, broker):
+        super().__init__()
+        self.broker = broker
 
     async def process(self, callback):
-        if self.jetstream is None:
-            Forward.jetstream = (await nats.connect(os.environ["NATS_URL"])).jetstream()
         data = callback.data
-        await self.jetstream.publish(
+        await self.broker.publish(
             "dingtalk.inbound.bench.group." + data["conversationId"],
             json.dumps(data).encode(),
             headers={"Nats-Msg-Id": "bench:" + data["msgId"]},
@@ -26,6 +26,12 @@ class Forward(dingtalk_stream.CallbackHandler):
         return dingtalk_stream.AckMessage.STATUS_OK, "OK"
 
 
-client = dingtalk_stream.DingTalkStreamClient(dingtalk_stream.Credential("dingbench", "secret"))
-client.register_callback_handler(dingtalk_stream.chatbot.ChatbotMessage.TOPIC, Forward())
-asyncio.run(client.start())
+async def main():
+    connection = await nats.connect(os.environ["NATS_URL"])
+    client = dingtalk_stream.DingTalkStreamClient(dingtalk_stream.Credential("dingbench", "secret"))
+    forward = Forward(connection.jetstream())
+    client.register_callback_handler(dingtalk_stream.chatbot.ChatbotMessage.TOPIC, forward)
+    await client.start()
+
+
+asyncio.run(main())

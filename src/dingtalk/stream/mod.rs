@@ -13,6 +13,7 @@ mod ending;
 mod endpoint;
 mod frame;
 mod link;
+mod probe;
 mod pulse;
 mod refusal;
 mod session;
@@ -23,6 +24,7 @@ mod write;
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};
 pub use link::{Link, LinkConfig, Timings};
+pub use probe::{clock_skew, probe};
 
 #[cfg(test)]
 mod tests;

@@ -101,7 +101,8 @@ pub(in crate::sim) struct Template {
     /// Literal text, then the slot that follows it.
     pieces: Vec<(String, Slot)>,
     chats: Vec<String>,
-    id_base: String,
+    /// What all its `msgId`s begin with.
+    pub(in crate::sim) id_base: String,
 }
 
 /// A place in a [`Template`].
@@ -161,7 +162,7 @@ impl Template {
 
     /// Business id of the n-th message.
     pub(in crate::sim) fn msg_id(&self, index: u64) -> String {
-        format!("{}{index:08x}==", self.id_base)
+        burst_msg_id(&self.id_base, index)
     }
 
     fn write(&self, text: &mut String, index: u64, stamp: &Stamp<'_>) {
@@ -185,6 +186,11 @@ impl Template {
             }
         }
     }
+}
+
+/// The `msgId` of the n-th message of a burst.
+pub(in crate::sim) fn burst_msg_id(id_base: &str, index: u64) -> String {
+    format!("{id_base}{index:08x}==")
 }
 
 impl Payload {

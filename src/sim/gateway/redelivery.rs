@@ -18,6 +18,10 @@ use crate::sim::state::{Shared, World};
 /// Wait before a redelivery is tried again whose link has no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
 
+/// How long an order to end may wait behind frames that the client does not read; longer than
+/// the wait for its answer to a close frame.
+const END_GRACE: Duration = Duration::from_secs(3);
+
 /// Something to do at a time.
 #[derive(Debug)]
 pub(in crate::sim) enum Task {
@@ -29,6 +33,8 @@ pub(in crate::sim) enum Task {
     Close(u64),
     /// This link gets a SYSTEM ping.
     Ping(u64),
+    /// This link is reset if it is still there.
+    Kill(u64),
     /// A half-open link is noticed.
     Noticed(u64),
 }
@@ -117,6 +123,11 @@ impl Shared {
         match task {
             Task::Deadline(seq) => self.deadline(seq),
             Task::Redeliver(retry) => self.redeliver(retry),
+            Task::Kill(id) => {
+                if let Some(link) = self.world().links.get(&id) {
+                    link.kill.cancel();
+                }
+            }
             Task::Close(id) => self.end(id, Out::Close(1006)),
             Task::Noticed(id) => self.end(id, Out::Reset(bytes::Bytes::new())),
             Task::Ping(id) => {
@@ -128,9 +139,13 @@ impl Shared {
         }
     }
 
-    fn end(&self, id: u64, out: Out) {
-        if let Some(link) = self.world().links.get(&id) {
+    /// Ends a link in this way; by a reset when its socket does not get so far in time.
+    pub(in crate::sim) fn end(&self, id: u64, out: Out) {
+        let mut world = self.world();
+        if let Some(link) = world.links.get(&id) {
             link.end(out);
+            world.plan_in(END_GRACE, Task::Kill(id));
+            self.schedule.notify_one();
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support;
 use crate::support::bridge::CLIENT_ID;
 use crate::support::wait;
-use crate::support::world::{GROUP, World, messages};
+use crate::support::world::{World, messages};
 
 const GROUP_SUBJECT: &str = "dingtalk.outbound.sales.group.cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 

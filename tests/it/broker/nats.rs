@@ -13,18 +13,23 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 /// Longest time that anything in these tests is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One nats-server.
-pub struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
-    pub port: u16,
-    pub store: TempDir,
+    pub(crate) port: u16,
+    store: TempDir,
 }
 
 impl Server {
     /// Starts one with JetStream.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
         let port = free_port();
         let store = TempDir::new().unwrap();
         let mut server = Self {
@@ -32,12 +37,17 @@ impl Server {
             port,
             store,
         };
-        server.restart();
+        server.restart_with(arguments);
         server
     }
 
     /// Starts it again on the same port and store.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
         let child = Command::new(program())
             .args([
                 "-a",
@@ -48,6 +58,7 @@ impl Server {
                 "-sd",
             ])
             .arg(self.store.path())
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -56,26 +67,35 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 
-    pub fn url(&self) -> String {
+    /// Sends a signal, such as `STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// A connected bridge side of it, with streams.
-    pub async fn broker(&self) -> Broker {
+    pub(crate) async fn broker(&self) -> Broker {
         let broker = self.unprepared(&section()).await;
         broker.prepare().await.unwrap();
         broker
     }
 
     /// The same without streams.
-    pub async fn unprepared(&self, section: &Nats) -> Broker {
+    pub(crate) async fn unprepared(&self, section: &Nats) -> Broker {
         let health = Health::new(&["broker"]);
         Broker::connect(section, &self.url(), Metrics::new(), health)
             .await
@@ -83,7 +103,7 @@ impl Server {
     }
 
     /// A client of somebody else.
-    pub async fn client(&self) -> async_nats::Client {
+    pub(crate) async fn client(&self) -> async_nats::Client {
         async_nats::ConnectOptions::new()
             .retry_on_initial_connect()
             .reconnect_delay_callback(|_| Duration::from_millis(50))
@@ -100,7 +120,7 @@ impl Drop for Server {
 }
 
 /// The default section.
-pub fn section() -> Nats {
+pub(crate) fn section() -> Nats {
     Nats {
         server: ServerLocation::Url(String::new()),
         auth: NatsAuth::None,
@@ -114,7 +134,7 @@ pub fn section() -> Nats {
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -123,12 +143,12 @@ pub fn free_port() -> u16 {
 }
 
 /// The nats-server program.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     "nats-server".into()
 }
 
 /// Waits until `what` holds.
-pub async fn until<F, T>(what: &str, mut holds: F)
+pub(crate) async fn until<F, T>(what: &str, mut holds: F)
 where
     F: FnMut() -> T,
     T: Future<Output = bool>,

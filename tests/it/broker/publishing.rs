@@ -99,6 +99,27 @@ async fn a_window_survives_two_kills_of_the_server_without_loss_repeat_or_disord
 }
 
 #[tokio::test]
+async fn a_server_that_freezes_for_longer_than_the_deadline_costs_neither_loss_nor_order() {
+    let server = Server::start();
+    let broker = server.broker().await;
+    let mut publisher = broker.publisher(64);
+    publisher.publish(0, message(0)).await;
+    assert_eq!(settle_all(&mut publisher).await, [0]);
+    server.signal("STOP");
+    for number in 1..=64 {
+        publisher.publish(number, message(number)).await;
+    }
+    let frozen = timeout(Duration::from_secs(7), publisher.settled()).await;
+    server.signal("CONT");
+    assert!(frozen.is_err(), "a frozen server acknowledges nothing");
+    assert_eq!(
+        settle_all(&mut publisher).await,
+        (1..=64).collect::<Vec<_>>()
+    );
+    assert_eq!(stored(&server).await, (0..=64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn what_is_published_while_the_broker_is_away_is_stored_in_order_when_it_comes() {
     let mut server = Server::start();
     server.broker().await;

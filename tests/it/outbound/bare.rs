@@ -102,7 +102,7 @@ async fn a_bare_request_without_a_chat_that_can_be_told_is_refused() {
         ),
         (
             "unknown-reply",
-            ".ops",
+            "",
             json!({"to": {"reply_to": "dingops:msg=="}, "text": "a"}),
             "ops",
             DeadReason::Target,

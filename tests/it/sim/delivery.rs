@@ -321,6 +321,53 @@ async fn a_burst_is_counted_frame_by_frame_and_its_ids_differ() {
     .await
     .unwrap();
     assert_eq!(sim.ack_latencies_us(report.first).len(), 500);
+    assert_eq!(sim.acked_of_burst(&report).len(), 500);
+}
+
+#[tokio::test]
+async fn a_patient_burst_outlives_its_reader_and_loses_nothing_to_the_gap() {
+    let sim = start(SimOptions {
+        ack_timeout: Duration::from_millis(500),
+        bot_retries: vec![Duration::from_millis(700); 3],
+        ..options()
+    })
+    .await;
+    let mut first = Client::connect(&sim, APP).await;
+    let burst = Burst {
+        app: APP.to_owned(),
+        count: 400,
+        per_second: Some(2000),
+        patient: true,
+        ..Burst::default()
+    };
+    let reading = async {
+        for _ in 0..50 {
+            let frame = first.frame().await;
+            first.ok(&frame).await;
+        }
+        // Dies with frames in its hands.
+        drop(first);
+        let mut second = Client::connect(&sim, APP).await;
+        loop {
+            let frame = second.frame().await;
+            second.ok(&frame).await;
+        }
+    };
+    let counting = async {
+        let report = sim.burst(&burst).await.unwrap();
+        sim.wait_for("every message", |sim| {
+            (sim.acked_of_burst(&report).len() == 400).then_some(())
+        })
+        .await
+        .unwrap();
+        report
+    };
+    let report = tokio::select! {
+        () = reading => unreachable!("it reads for ever"),
+        report = counting => report,
+    };
+    let frame = sim.frame(report.first).unwrap();
+    assert_eq!(frame.business_id, Some(report.msg_id(0)));
 }
 
 fn captured(name: &str) -> Value {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use nats_dingtalk::sim::{Burst, Fault, Message, SimError, SimOptions};
+use nats_dingtalk::sim::{Burst, Fault, Message, Sim, SimError, SimOptions};
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
@@ -232,12 +232,14 @@ async fn a_client_that_does_not_read_can_still_be_cut_off() {
         let mut pushed = 0;
         // The pusher stands still when the socket and the queue are full.
         loop {
-            let now = sim.counters().pushed;
-            if now > 0 && now == pushed {
-                break;
+            let more = |sim: &Sim| Some(sim.counters().pushed).filter(|now| *now > pushed);
+            let moved = sim
+                .wait_within(Duration::from_millis(300), "a push", more)
+                .await;
+            match moved {
+                Ok(now) => pushed = now,
+                Err(_) => break,
             }
-            pushed = now;
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         sim.inject(Fault::Cut {
             app: APP.to_owned(),
@@ -249,8 +251,9 @@ async fn a_client_that_does_not_read_can_still_be_cut_off() {
             .await
             .unwrap()
     };
-    let (pushed, ended) = tokio::join!(sim.burst(&burst), timeout(PATIENCE, cut));
+    let both = async { tokio::join!(sim.burst(&burst), cut) };
+    let (pushed, ended) = timeout(PATIENCE * 2, both).await.unwrap();
     assert!(matches!(pushed, Err(SimError::NoLink(_))), "{pushed:?}");
-    assert_eq!(ended.unwrap(), "reset by a fault");
+    assert_eq!(ended, "reset by a fault");
     drop(client);
 }

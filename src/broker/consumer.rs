@@ -1,0 +1,151 @@
+//! The durable consumers of the outbound stream: how they are made, opened, handed over and
+//! retired. It knows no message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{self, AckPolicy, PriorityPolicy, pull};
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, sleep};
+
+use super::error::{BrokerError, NO_CONSUMER, NO_STREAM};
+use super::hub::{Hub, Names};
+use super::incoming::ACK_WAIT;
+use crate::message::AccountName;
+
+/// Group of the consumer to which the bridges belong.
+const GROUP: &str = "bridge";
+/// Silence after which the pin moves on; above [`ACK_WAIT`], well above [`PULL_EXPIRY`].
+const PRIORITY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one pull waits at the broker.
+const PULL_EXPIRY: Duration = Duration::from_secs(2);
+/// How often an idle pull shows life; two misses and the stream is opened anew.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Unacknowledged messages of one account.
+const ACCOUNT_PENDING: i64 = 4096;
+/// Unacknowledged messages on the bare subjects.
+const BARE_PENDING: i64 = 64;
+/// Messages asked for at a time.
+const BATCH: usize = 256;
+/// How often it is looked whether the pulls of a consumer have ended.
+const RETIRE_POLL: Duration = Duration::from_millis(250);
+
+/// One durable consumer.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) durable: String,
+    filters: Vec<String>,
+    pending: i64,
+}
+
+impl Plan {
+    /// The canonical requests of an account.
+    pub(super) fn account(names: &Names, account: &AccountName) -> Self {
+        let branch = names.subjects.branch("outbound");
+        Self {
+            durable: durable(account),
+            filters: vec![format!("{branch}.{account}.*.*")],
+            pending: ACCOUNT_PENDING,
+        }
+    }
+
+    /// The requests on the bare subjects.
+    pub(super) fn bare(names: &Names) -> Self {
+        let branch = names.subjects.branch("outbound");
+        Self {
+            durable: "router".to_owned(),
+            filters: vec![format!("{branch}.*"), branch],
+            pending: BARE_PENDING,
+        }
+    }
+}
+
+/// What the broker says about a consumer.
+pub(super) async fn info_of(hub: &Hub, durable: &str) -> Result<Box<consumer::Info>, BrokerError> {
+    let stream = hub.names.of("OUTBOUND");
+    hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
+}
+
+/// Creates the consumer when it is missing and begins to pull. `pin` is one that this bridge may
+/// still hold from before.
+pub(super) async fn open(
+    hub: Arc<Hub>,
+    plan: Plan,
+    pin: Option<String>,
+) -> Result<Box<pull::Stream>, BrokerError> {
+    hub.consuming_ready().await?;
+    let away = |error: &dyn std::fmt::Display| BrokerError::Away(error.to_string());
+    let config = pull::Config {
+        durable_name: Some(plan.durable.clone()),
+        filter_subjects: plan.filters,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_deliver: -1,
+        max_ack_pending: plan.pending,
+        priority_policy: PriorityPolicy::PinnedClient,
+        priority_groups: vec![GROUP.to_owned()],
+        priority_timeout: PRIORITY_TIMEOUT,
+        ..pull::Config::default()
+    };
+    let stream = hub.names.of("OUTBOUND");
+    let creating = hub.consuming.create_consumer_on_stream(config, stream);
+    let consumer = creating.await.map_err(|error| away(&error))?;
+    if let Some(pin) = pin {
+        // The pin of the stream that was given up would keep its successor waiting.
+        unpin(&hub, &plan.durable, &pin).await;
+    }
+    let batch = BATCH.min(usize::try_from(plan.pending).unwrap_or(BATCH));
+    consumer
+        .stream()
+        .max_messages_per_batch(batch)
+        .expires(PULL_EXPIRY)
+        .heartbeat(HEARTBEAT)
+        .group(GROUP)
+        .messages()
+        .await
+        .map(Box::new)
+        .map_err(|error| away(&error))
+}
+
+/// Releases `pin` if it is the present one.
+pub(super) async fn unpin(hub: &Hub, durable: &str, pin: &str) {
+    let Ok(info) = info_of(hub, durable).await else {
+        return;
+    };
+    let mine = |group: &consumer::PriorityGroupState| {
+        group.group == GROUP && group.pinned_client_id.as_deref() == Some(pin)
+    };
+    if info.priority_groups.iter().any(mine) {
+        let stream = hub.names.of("OUTBOUND");
+        let subject = format!("CONSUMER.UNPIN.{stream}.{durable}");
+        let question = serde_json::json!({ "group": GROUP });
+        // Otherwise it ends by itself after the priority timeout.
+        let _: Result<IgnoredAny, _> = hub.ask(subject, &question).await;
+    }
+}
+
+/// Deletes the consumer of an account unless another bridge pulls on it.
+pub(super) async fn retire(hub: &Hub, account: &AccountName) -> Result<(), BrokerError> {
+    let durable = durable(account);
+    // Pulls of this bridge's own feed last that long.
+    let patience = Instant::now() + PULL_EXPIRY + HEARTBEAT;
+    loop {
+        match info_of(hub, &durable).await {
+            Ok(info) if info.num_waiting == 0 => break,
+            Ok(_) if Instant::now() >= patience => return Ok(()),
+            Ok(_) => sleep(RETIRE_POLL).await,
+            Err(error) if error.is_code(NO_CONSUMER) || error.is_code(NO_STREAM) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    let stream = hub.names.of("OUTBOUND");
+    let subject = format!("CONSUMER.DELETE.{stream}.{durable}");
+    match hub.look::<IgnoredAny>(subject).await {
+        Err(error) if !error.is_code(NO_CONSUMER) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn durable(account: &AccountName) -> String {
+    format!("account-{account}")
+}
