@@ -6,6 +6,7 @@ mod keeps_order;
 mod keeps_secrets;
 mod operates;
 mod receipts;
+mod reconnects;
 mod round_trip;
 mod survives;
 mod survives_sending;

@@ -39,14 +39,23 @@ impl Nats {
         Self::start_as(extra, Some((user.to_owned(), password.to_owned()))).await
     }
 
-    async fn start_as(extra: String, login: Option<(String, String)>) -> Self {
-        let mut nats = Self {
+    /// A broker that is not there yet; [`Nats::restart`] starts it.
+    pub fn absent() -> Self {
+        Self::new(String::new(), None)
+    }
+
+    fn new(extra: String, login: Option<(String, String)>) -> Self {
+        Self {
             port: free_port(),
             dir: TempDir::new().unwrap(),
             child: None,
             extra,
             login,
-        };
+        }
+    }
+
+    async fn start_as(extra: String, login: Option<(String, String)>) -> Self {
+        let mut nats = Self::new(extra, login);
         nats.restart().await;
         nats
     }
