@@ -1,8 +1,20 @@
 //! What every test needs: a real broker, the simulated DingTalk, the bridge as its own process, and
 //! one way to wait.
 
+#![expect(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise and shows the log of the bridge; what every test may use is public"
+)]
+
+pub mod books;
 pub mod bridge;
 pub mod nats;
+pub mod orders;
 pub mod wait;
 pub mod world;
 

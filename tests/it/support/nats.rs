@@ -13,6 +13,7 @@ pub struct Nats {
     dir: TempDir,
     child: Option<Child>,
     extra: String,
+    login: Option<(String, String)>,
 }
 
 /// The program: from the environment as `make test` sets it, else from PATH.
@@ -29,12 +30,32 @@ impl Nats {
 
     /// Starts a broker with more lines in its configuration.
     pub async fn start_with(extra: &str) -> Self {
-        let mut nats = Self {
+        Self::start_as(extra.to_owned(), None).await
+    }
+
+    /// Starts a broker that lets in one user with a password.
+    pub async fn start_guarded(user: &str, password: &str) -> Self {
+        let extra = format!("authorization {{ user: {user:?}, password: {password:?} }}");
+        Self::start_as(extra, Some((user.to_owned(), password.to_owned()))).await
+    }
+
+    /// A broker that is not there yet; [`Nats::restart`] starts it.
+    pub fn absent() -> Self {
+        Self::new(String::new(), None)
+    }
+
+    fn new(extra: String, login: Option<(String, String)>) -> Self {
+        Self {
             port: free_port(),
             dir: TempDir::new().unwrap(),
             child: None,
-            extra: extra.to_owned(),
-        };
+            extra,
+            login,
+        }
+    }
+
+    async fn start_as(extra: String, login: Option<(String, String)>) -> Self {
+        let mut nats = Self::new(extra, login);
         nats.restart().await;
         nats
     }
@@ -42,11 +63,6 @@ impl Nats {
     /// Its URL.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
     }
 
     /// Kills it with SIGKILL; the store stays.
@@ -82,7 +98,7 @@ impl Nats {
             });
         self.child = Some(child);
         wait::until("nats-server to answer", async || {
-            let client = async_nats::connect(self.url()).await.ok()?;
+            let client = self.try_client().await?;
             let jetstream = async_nats::jetstream::new(client);
             jetstream.query_account().await.ok()
         })
@@ -91,7 +107,28 @@ impl Nats {
 
     /// A client of its own.
     pub async fn client(&self) -> async_nats::Client {
-        async_nats::connect(self.url()).await.unwrap()
+        self.try_client().await.expect("a broker that answers")
+    }
+
+    /// A client of its own, when the broker answers.
+    pub async fn try_client(&self) -> Option<async_nats::Client> {
+        let options = match &self.login {
+            None => async_nats::ConnectOptions::new(),
+            Some((user, password)) => {
+                async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            }
+        };
+        options.connect(self.url()).await.ok()
+    }
+
+    /// Sends it a signal by name, such as `STOP`, which freezes it.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("a broker that runs").id();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(pid.to_string())
+            .status();
+        assert!(status.unwrap().success());
     }
 
     /// JetStream through a client of its own.

@@ -113,7 +113,7 @@ impl World {
 
 /// Everything that a stream holds now; `None` when there is no such stream.
 pub async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
-    let client = async_nats::connect(nats.url()).await.ok()?;
+    let client = nats.try_client().await?;
     let mut stream = jetstream::new(client).get_stream(stream).await.ok()?;
     let count = stream.info().await.ok()?.state.messages;
     let consumer = stream
