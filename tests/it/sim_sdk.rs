@@ -7,14 +7,6 @@
 //! - Node: the folder in `NATS_DINGTALK_TEST_NODE_MODULES`, else `.cache/sdk-node/node_modules`
 //!
 //! A missing client is said aloud and passes; with `CI` set it fails.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "helpers of tests"
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -48,13 +40,17 @@ impl Sdk {
         };
         let (command, needed) = match self {
             Self::Python => {
-                let python = configured("NATS_DINGTALK_TEST_PYTHON", ".cache/sdk-python/bin/python");
+                let python =
+                    configured("NATS_DINGTALK_TEST_PYTHON", ".cache/sdk-python/bin/python");
                 let mut command = Command::new(&python);
                 command.arg(root.join("tests/sdk/python/bot.py"));
                 (command, python)
             }
             Self::Node => {
-                let modules = configured("NATS_DINGTALK_TEST_NODE_MODULES", ".cache/sdk-node/node_modules");
+                let modules = configured(
+                    "NATS_DINGTALK_TEST_NODE_MODULES",
+                    ".cache/sdk-node/node_modules",
+                );
                 let mut command = Command::new("node");
                 command
                     .arg(root.join("tests/sdk/node/bot.cjs"))

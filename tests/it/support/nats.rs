@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{free_port, wait};
 
 /// The broker of one test; killed and wiped when dropped.
-pub struct Nats {
+pub(crate) struct Nats {
     port: u16,
     dir: TempDir,
     child: Option<Child>,
@@ -16,19 +16,19 @@ pub struct Nats {
 }
 
 /// The program: from the environment as `make test` sets it, else from PATH.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var_os("NATS_DINGTALK_TEST_NATS_SERVER")
         .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
 }
 
 impl Nats {
     /// Starts a broker and waits until it answers.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// Starts a broker with more lines in its configuration.
-    pub async fn start_with(extra: &str) -> Self {
+    pub(crate) async fn start_with(extra: &str) -> Self {
         let mut nats = Self {
             port: free_port(),
             dir: TempDir::new().unwrap(),
@@ -40,17 +40,17 @@ impl Nats {
     }
 
     /// Its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Its port.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Kills it with SIGKILL; the store stays.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -58,7 +58,7 @@ impl Nats {
     }
 
     /// Starts it again on the same port and store.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.kill();
         let config = self.dir.path().join("nats.conf");
         let store = self.dir.path().join("store");
@@ -90,12 +90,12 @@ impl Nats {
     }
 
     /// A client of its own.
-    pub async fn client(&self) -> async_nats::Client {
+    pub(crate) async fn client(&self) -> async_nats::Client {
         async_nats::connect(self.url()).await.unwrap()
     }
 
     /// JetStream through a client of its own.
-    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
+    pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.client().await)
     }
 }
