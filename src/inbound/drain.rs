@@ -194,7 +194,7 @@ impl Drain {
         let claim = claim_of(&message.payload, &key);
         self.broker.put_object(&key, message.payload).await?;
         let mut headers = message.headers;
-        headers.push((header::CLAIM.to_owned(), key));
+        headers.push((header::CLAIM.into(), key));
         Ok(Outgoing {
             subject: message.subject,
             headers,

@@ -355,7 +355,7 @@ async fn live_ready_and_metrics_say_what_there_is() {
     }
     for sample in [
         "nats_dingtalk_frames_received_total{account=\"sales\"} 1",
-        "nats_dingtalk_frames_total{account=\"sales\",outcome=\"Stored\"} 1",
+        "nats_dingtalk_frames_total{account=\"sales\",outcome=\"stored\"} 1",
         "nats_dingtalk_frames_in_flight{account=\"sales\"} 0",
         "nats_dingtalk_sockets{account=\"sales\"} 2",
         "nats_dingtalk_spool_records 0",

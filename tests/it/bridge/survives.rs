@@ -151,7 +151,7 @@ async fn p7_a_frozen_broker_under_load() {
     Books::of(&sim).balance(&nats).await;
     Books::of(&sim).check(&nats).await;
     let spooled = bridge
-        .metric("nats_dingtalk_frames_total", &["outcome=\"Spooled\""])
+        .metric("nats_dingtalk_frames_total", &["outcome=\"spooled\""])
         .await;
     assert!(spooled >= 500.0, "{spooled}");
 }

@@ -24,7 +24,7 @@ async fn say_large(sim: &Sim, count: usize) {
 /// Waits until frames are given back to DingTalk and `/ready` says that the spool is the cause.
 async fn withheld(bridge: &Bridge) {
     wait::until_true("withheld acknowledgements", async || {
-        let refused = ["outcome=\"Refused\""];
+        let refused = ["outcome=\"refused\""];
         bridge.metric("nats_dingtalk_frames_total", &refused).await > 0.0
     })
     .await;
@@ -91,7 +91,7 @@ async fn p7_a_full_stream_is_spooled_then_withheld_and_stored_once_there_is_room
     say_large(&sim, 40).await;
     withheld(&bridge).await;
     wait::until_true("acks from the spool", async || {
-        let spooled = ["outcome=\"Spooled\""];
+        let spooled = ["outcome=\"spooled\""];
         bridge.metric("nats_dingtalk_frames_total", &spooled).await > 0.0
     })
     .await;
