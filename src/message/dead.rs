@@ -28,8 +28,6 @@ pub enum DeadReason {
     Undecodable,
     /// It was too large for the broker and the object store would not take it.
     TooLarge,
-    /// JetStream gave up redelivering it.
-    Undeliverable,
 }
 
 impl DeadReason {
@@ -44,7 +42,6 @@ impl DeadReason {
             Self::Refused => "refused",
             Self::Undecodable => "undecodable",
             Self::TooLarge => "too-large",
-            Self::Undeliverable => "undeliverable",
         }
     }
 }

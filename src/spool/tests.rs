@@ -211,31 +211,32 @@ async fn a_second_opener_is_told_that_the_folder_is_in_use() {
     Spool::open(dir.path(), PLENTY).unwrap();
 }
 
-/// The other process of the kill test: appends until it is killed and says what was promised.
-#[tokio::test]
-#[ignore = "run by the kill test, which gives it a folder on standard input"]
-async fn appends_until_it_is_killed() {
-    let mut dir = String::new();
-    std::io::stdin().lock().read_line(&mut dir).unwrap();
-    let spool = Spool::open(Path::new(dir.trim()), PLENTY).unwrap();
+/// Tells the kill test that it is the process to be killed, and where to append.
+const APPEND_TO: &str = "NATS_DINGTALK_TEST_APPEND_TO";
+
+/// Appends until it is killed, and says what was promised.
+async fn append_for_ever(dir: &Path) -> ! {
+    let spool = Spool::open(dir, PLENTY).unwrap();
     let mut out = std::io::stdout();
-    for group in 0.. {
-        let records = (group * 10..group * 10 + 10).map(record).collect();
+    let mut first = 0;
+    loop {
+        let records = (first..first + 10).map(record).collect();
         spool.append(records).await.unwrap();
-        writeln!(out, "promised {}", group * 10 + 9).unwrap();
+        writeln!(out, "promised {}", first + 9).unwrap();
+        first += 10;
     }
 }
 
+/// The kill test once more, as the process that is to be killed.
 fn spawn_appender(dir: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "spool::tests::appends_until_it_is_killed"])
-        .args(["--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
+    Command::new(std::env::current_exe().unwrap())
+        .arg("spool::tests::what_an_append_promised_survives_kill_9")
+        .args(["--exact", "--nocapture"])
+        .env(APPEND_TO, dir)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{}", dir.display()).unwrap();
-    child
+        .unwrap()
 }
 
 /// Lets the other process append, kills it hard, and returns the last number that it was promised.
@@ -263,6 +264,9 @@ fn killed_in_full_flight(dir: &Path) -> u64 {
 
 #[tokio::test]
 async fn what_an_append_promised_survives_kill_9() {
+    if let Some(dir) = std::env::var_os(APPEND_TO) {
+        append_for_ever(Path::new(&dir)).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     let promised = killed_in_full_flight(dir.path());
     let spool = Spool::open(dir.path(), PLENTY).unwrap();

@@ -1,5 +1,4 @@
 //! The Open API client against the simulated DingTalk, which knows nothing of it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};

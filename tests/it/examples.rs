@@ -4,12 +4,6 @@
 //! Python and Node take their packages from where `scripts/sdk-clients` puts them, or from
 //! `NATS_DINGTALK_TEST_PYTHON` (an interpreter) and `NATS_DINGTALK_TEST_NODE_MODULES` (a folder). A
 //! missing one is said aloud and passes; with `CI` set it fails. The Go example is run nowhere.
-#![expect(
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "a test that looks for programs and stops at the first surprise"
-)]
 
 use std::fs::File;
 use std::os::unix::fs::symlink;

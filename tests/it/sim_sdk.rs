@@ -7,14 +7,6 @@
 //! - Node: the folder in `NATS_DINGTALK_TEST_NODE_MODULES`, else `.cache/sdk-node/node_modules`
 //!
 //! A missing client is said aloud and passes; with `CI` set it fails.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::disallowed_methods,
-    reason = "helpers of tests"
-)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -14,27 +14,10 @@ use crate::support::world::{World, messages};
 
 const GROUP_SUBJECT: &str = "dingtalk.outbound.sales.group.cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
-#[tokio::test]
-async fn p4_every_way_that_a_request_can_end_has_exactly_one_receipt() {
-    let world = World::start().await;
-    world
-        .sim
-        .inject(Fault::UnknownUser {
-            user: "ghost".into(),
-        })
-        .await
-        .unwrap();
-    world
-        .sim
-        .inject(Fault::ApplyThenFail {
-            path: GROUP_SEND_PATH.into(),
-            status: 500,
-            times: Some(1),
-        })
-        .await
-        .unwrap();
+/// A request for every way to end: subject, body and outcome.
+fn requests() -> Vec<(&'static str, Value, &'static str)> {
     let user = "dingtalk.outbound.sales.user.manager1";
-    let expected = [
+    vec![
         (
             GROUP_SUBJECT,
             json!({"id": "unsure", "text": "a"}),
@@ -105,7 +88,29 @@ async fn p4_every_way_that_a_request_can_end_has_exactly_one_receipt() {
             json!({"id": "account", "to": ["user:a", "user:b"], "text": "m"}),
             "sent",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn p4_every_way_that_a_request_can_end_has_exactly_one_receipt() {
+    let world = World::start().await;
+    world
+        .sim
+        .inject(Fault::UnknownUser {
+            user: "ghost".into(),
+        })
+        .await
+        .unwrap();
+    world
+        .sim
+        .inject(Fault::ApplyThenFail {
+            path: GROUP_SEND_PATH.into(),
+            status: 500,
+            times: Some(1),
+        })
+        .await
+        .unwrap();
+    let expected = requests();
     for (subject, request, _) in &expected {
         world.request(subject, request).await;
     }
@@ -135,11 +140,23 @@ async fn p4_every_way_that_a_request_can_end_has_exactly_one_receipt() {
             .map(|stored| &stored.body);
         assert_eq!(outcomes.get(id), Some(outcome), "{id}: {receipt:?}");
     }
-    // What was given up is kept whole, with the reason.
     let given_up = expected
         .iter()
         .filter(|(_, _, outcome)| matches!(*outcome, "failed" | "expired"))
         .count();
+    kept_whole(&world, given_up).await;
+    // And the stream of requests is empty: none waits, none is delivered again.
+    wait::until_true("no request left", async || {
+        messages(&world.nats, "DINGTALK_OUTBOUND")
+            .await
+            .is_none_or(|left| left.is_empty())
+            || pending(&world).await == 0
+    })
+    .await;
+}
+
+/// What was given up is kept whole, with the reason.
+async fn kept_whole(world: &World, given_up: usize) {
     let dead = world.stored("DINGTALK_DEAD", given_up).await;
     assert_eq!(dead.len(), given_up);
     let letter = dead
@@ -150,14 +167,6 @@ async fn p4_every_way_that_a_request_can_end_has_exactly_one_receipt() {
     assert_eq!(letter.header("Dingtalk-Dead-Reason"), "malformed");
     assert_eq!(letter.body["payload"]["colour"], "red");
     assert!(letter.body["detail"].as_str().unwrap().contains("colour"));
-    // And the stream of requests is empty: none waits, none is delivered again.
-    wait::until_true("no request left", async || {
-        messages(&world.nats, "DINGTALK_OUTBOUND")
-            .await
-            .is_none_or(|left| left.is_empty())
-            || pending(&world).await == 0
-    })
-    .await;
 }
 
 /// Messages in the stream of requests.
@@ -255,12 +264,8 @@ async fn a_long_markdown_arrives_in_order_with_one_receipt_that_lists_its_parts(
     }
 }
 
-#[tokio::test]
-async fn p6_every_frame_of_the_collection_is_kept_and_answered_where_it_can_be() {
-    let world = World::start_with(support::world::options(), |setup| {
-        setup.account("events = true\ndelegate = true")
-    })
-    .await;
+/// Pushes every frame and payload of the collection that is data; how many.
+async fn push_collection(world: &World) -> u32 {
     let link = world.sim.live_links(CLIENT_ID)[0];
     let mut pushed = 0;
     let mut files: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/frames"))
@@ -298,6 +303,16 @@ async fn p6_every_frame_of_the_collection_is_kept_and_answered_where_it_can_be()
         }
         pushed += 1;
     }
+    pushed
+}
+
+#[tokio::test]
+async fn p6_every_frame_of_the_collection_is_kept_and_answered_where_it_can_be() {
+    let world = World::start_with(support::world::options(), |setup| {
+        setup.account("events = true\ndelegate = true")
+    })
+    .await;
+    let pushed = push_collection(&world).await;
     assert!(pushed > 60, "{pushed}");
     // Frames that share an event id with an earlier one are the same event to the bridge.
     let received = async || {

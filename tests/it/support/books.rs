@@ -10,16 +10,16 @@ use super::world::{self, messages};
 
 /// What DingTalk knows about the bot messages it pushed.
 #[derive(Debug, Default)]
-pub struct Books {
+pub(crate) struct Books {
     /// Ids of all messages.
-    pub said: BTreeSet<String>,
+    pub(crate) said: BTreeSet<String>,
     /// Ids of those for which the bridge ever gave its word, in time or not.
-    pub acked: BTreeSet<String>,
+    pub(crate) acked: BTreeSet<String>,
 }
 
 impl Books {
     /// The books as they stand now.
-    pub fn of(sim: &Sim) -> Self {
+    pub(crate) fn of(sim: &Sim) -> Self {
         let mut books = Self::default();
         for frame in sim.frames() {
             let Some(id) = frame.business_id else {
@@ -35,7 +35,7 @@ impl Books {
 
     /// Waits until everything that was said is stored, then fails unless it is there once each.
     /// What DingTalk itself gave up, because it came again when there was no connection, may be missing.
-    pub async fn balance(&self, nats: &Nats, sim: &Sim) {
+    pub(crate) async fn balance(&self, nats: &Nats, sim: &Sim) {
         let what = format!("{} messages in the inbound stream", self.said.len());
         // What was not acked comes again only after its time.
         wait::within(PATIENCE * 2, &what, async || {
@@ -57,7 +57,7 @@ impl Books {
     }
 
     /// Fails unless every acked message is stored, and none twice; how often each is.
-    pub async fn check(&self, nats: &Nats) -> BTreeMap<String, usize> {
+    pub(crate) async fn check(&self, nats: &Nats) -> BTreeMap<String, usize> {
         let stored = stored(nats).await;
         let broken: Vec<&String> = self
             .acked
@@ -72,7 +72,7 @@ impl Books {
 }
 
 /// Options for tests in which DingTalk soon sends again what was not acked, several times.
-pub fn persistent() -> SimOptions {
+pub(crate) fn persistent() -> SimOptions {
     SimOptions {
         bot_retries: vec![std::time::Duration::from_secs(5); 5],
         ..world::options()
@@ -80,7 +80,7 @@ pub fn persistent() -> SimOptions {
 }
 
 /// How often each DingTalk message is in the inbound stream.
-pub async fn stored(nats: &Nats) -> BTreeMap<String, usize> {
+pub(crate) async fn stored(nats: &Nats) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
     for stored in messages(nats, "DINGTALK_INBOUND").await.unwrap() {
         *times
@@ -91,7 +91,7 @@ pub async fn stored(nats: &Nats) -> BTreeMap<String, usize> {
 }
 
 /// Messages in a stream; `None` when the broker or the stream is not there.
-pub async fn count(nats: &Nats, stream: &str) -> Option<u64> {
+pub(crate) async fn count(nats: &Nats, stream: &str) -> Option<u64> {
     let client = nats.try_client().await?;
     let jetstream = async_nats::jetstream::new(client);
     let mut stream = jetstream.get_stream(stream).await.ok()?;

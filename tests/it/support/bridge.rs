@@ -9,15 +9,15 @@ use tempfile::TempDir;
 use super::{free_port, wait};
 
 /// Client id of the account `sales` that every test bridge serves.
-pub const CLIENT_ID: &str = "dingsales0000000000";
+pub(crate) const CLIENT_ID: &str = "dingsales0000000000";
 /// Its secret: a canary that must never be seen anywhere.
-pub const CLIENT_SECRET: &str = "canary-client-secret-5f2c";
+pub(crate) const CLIENT_SECRET: &str = "canary-client-secret-5f2c";
 
 /// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_nats-dingtalk");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_nats-dingtalk");
 
 /// How a test bridge is set up; [`Setup::start`] starts it.
-pub struct Setup {
+pub(crate) struct Setup {
     nats_url: String,
     nats: String,
     dingtalk_url: String,
@@ -32,7 +32,7 @@ pub struct Setup {
 
 impl Setup {
     /// A bridge with account `sales` between a broker and a simulated DingTalk.
-    pub fn new(nats_url: &str, dingtalk_url: &str) -> Self {
+    pub(crate) fn new(nats_url: &str, dingtalk_url: &str) -> Self {
         Self {
             nats_url: nats_url.to_owned(),
             nats: String::new(),
@@ -48,35 +48,35 @@ impl Setup {
     }
 
     /// More keys of the broker.
-    pub fn nats(mut self, keys: &str) -> Self {
+    pub(crate) fn nats(mut self, keys: &str) -> Self {
         self.nats.push_str(keys);
         self.nats.push('\n');
         self
     }
 
     /// More keys of DingTalk.
-    pub fn dingtalk(mut self, keys: &str) -> Self {
+    pub(crate) fn dingtalk(mut self, keys: &str) -> Self {
         self.dingtalk.push_str(keys);
         self.dingtalk.push('\n');
         self
     }
 
     /// More keys for the account, such as `events = true`.
-    pub fn account(mut self, keys: &str) -> Self {
+    pub(crate) fn account(mut self, keys: &str) -> Self {
         self.account.push_str(keys);
         self.account.push('\n');
         self
     }
 
     /// More keys of the spool.
-    pub fn spool(mut self, keys: &str) -> Self {
+    pub(crate) fn spool(mut self, keys: &str) -> Self {
         self.spool.push_str(keys);
         self.spool.push('\n');
         self
     }
 
     /// More sections.
-    pub fn extra(mut self, toml: &str) -> Self {
+    pub(crate) fn extra(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
         self.extra.push('\n');
         self
@@ -84,7 +84,7 @@ impl Setup {
 
     /// A script for `sh` that runs before the bridge in the same process, its folder being `$1`, in a
     /// mount namespace of its own.
-    pub fn after_mounting(mut self, script: &str) -> Self {
+    pub(crate) fn after_mounting(mut self, script: &str) -> Self {
         let script = format!("set -e; {script}; shift; exec \"$@\"");
         self.wrapper = ["unshare", "-rm", "sh", "-c", &script, "sh"]
             .map(ToOwned::to_owned)
@@ -93,7 +93,7 @@ impl Setup {
     }
 
     /// The folder of an earlier life, with its spool.
-    pub fn in_dir(mut self, dir: TempDir) -> Self {
+    pub(crate) fn in_dir(mut self, dir: TempDir) -> Self {
         self.dir = Some(dir);
         self
     }
@@ -116,7 +116,7 @@ impl Setup {
     }
 
     /// Starts the process and waits until its admin port answers.
-    pub async fn start(self) -> Bridge {
+    pub(crate) async fn start(self) -> Bridge {
         let admin = free_port();
         let toml = |dir: &Path| self.toml(admin, dir);
         let dir = TempDir::new().unwrap();
@@ -169,14 +169,14 @@ impl Setup {
 }
 
 /// A running bridge; killed when dropped.
-pub struct Bridge {
+pub(crate) struct Bridge {
     child: Child,
     admin: String,
     dir: Option<TempDir>,
 }
 
 /// An HTTP client that goes nowhere but to loopback.
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
@@ -187,7 +187,7 @@ pub fn client() -> reqwest::Client {
 
 impl Bridge {
     /// Waits until `/ready` says 200.
-    pub async fn ready(self) -> Self {
+    pub(crate) async fn ready(self) -> Self {
         wait::until("the bridge to be ready", async || {
             let answer = self.get("/ready").await?;
             (answer.0 == 200).then_some(())
@@ -197,7 +197,7 @@ impl Bridge {
     }
 
     /// Status and body of an admin path.
-    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let answer = client()
             .get(format!("{}{path}", self.admin))
             .send()
@@ -207,7 +207,7 @@ impl Bridge {
     }
 
     /// Sum of the samples of a metric whose line contains all of `labels`.
-    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let Some((_, text)) = self.get("/metrics").await else {
             return 0.0;
         };
@@ -223,35 +223,35 @@ impl Bridge {
     }
 
     /// What it wrote to standard error so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let dir = self.dir.as_ref().unwrap();
         std::fs::read_to_string(dir.path().join("log")).unwrap_or_default()
     }
 
     /// The folder with its configuration, spool and log.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.as_ref().unwrap().path()
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Its admin address.
-    pub fn admin(&self) -> &str {
+    pub(crate) fn admin(&self) -> &str {
         &self.admin
     }
 
     /// Kills it with SIGKILL; its folder, for another life.
-    pub fn kill(mut self) -> TempDir {
+    pub(crate) fn kill(mut self) -> TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.dir.take().unwrap()
     }
 
     /// Sends a signal by name, such as `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .arg(format!("-{name}"))
             .arg(self.child.id().to_string())
@@ -261,7 +261,7 @@ impl Bridge {
     }
 
     /// Waits for its end; how it ended, and its folder.
-    pub async fn ended(mut self) -> (ExitStatus, TempDir) {
+    pub(crate) async fn ended(mut self) -> (ExitStatus, TempDir) {
         let child = &mut self.child;
         let status = wait::until("the bridge to end", async || child.try_wait().unwrap()).await;
         (status, self.dir.take().unwrap())

@@ -1,27 +1,17 @@
 //! What every test needs: a real broker, the simulated DingTalk, the bridge as its own process, and
 //! one way to wait.
 
-#![expect(
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stderr,
-    reason = "a test stops at the first surprise and shows the log of the bridge; what every test may use is public"
-)]
-
-pub mod books;
-pub mod bridge;
-pub mod nats;
-pub mod orders;
-pub mod wait;
-pub mod world;
+pub(crate) mod books;
+pub(crate) mod bridge;
+pub(crate) mod nats;
+pub(crate) mod orders;
+pub(crate) mod wait;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 
 /// A file of `tests/frames`, parsed.
-pub fn frame(name: &str) -> serde_json::Value {
+pub(crate) fn frame(name: &str) -> serde_json::Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/frames")
         .join(name);
@@ -31,7 +21,7 @@ pub fn frame(name: &str) -> serde_json::Value {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }

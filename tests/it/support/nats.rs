@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{free_port, wait};
 
 /// The broker of one test; killed and wiped when dropped.
-pub struct Nats {
+pub(crate) struct Nats {
     port: u16,
     dir: TempDir,
     child: Option<Child>,
@@ -17,30 +17,30 @@ pub struct Nats {
 }
 
 /// The program: from the environment as `make test` sets it, else from PATH.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     std::env::var_os("NATS_DINGTALK_TEST_NATS_SERVER")
         .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
 }
 
 impl Nats {
     /// Starts a broker and waits until it answers.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// Starts a broker with more lines in its configuration.
-    pub async fn start_with(extra: &str) -> Self {
+    pub(crate) async fn start_with(extra: &str) -> Self {
         Self::start_as(extra.to_owned(), None).await
     }
 
     /// Starts a broker that lets in one user with a password.
-    pub async fn start_guarded(user: &str, password: &str) -> Self {
+    pub(crate) async fn start_guarded(user: &str, password: &str) -> Self {
         let extra = format!("authorization {{ user: {user:?}, password: {password:?} }}");
         Self::start_as(extra, Some((user.to_owned(), password.to_owned()))).await
     }
 
     /// A broker that is not there yet; [`Nats::restart`] starts it.
-    pub fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         Self::new(String::new(), None)
     }
 
@@ -61,12 +61,12 @@ impl Nats {
     }
 
     /// Its URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
     /// Kills it with SIGKILL; the store stays.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -74,7 +74,7 @@ impl Nats {
     }
 
     /// Starts it again on the same port and store.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.kill();
         let config = self.dir.path().join("nats.conf");
         let store = self.dir.path().join("store");
@@ -106,12 +106,12 @@ impl Nats {
     }
 
     /// A client of its own.
-    pub async fn client(&self) -> async_nats::Client {
+    pub(crate) async fn client(&self) -> async_nats::Client {
         self.try_client().await.expect("a broker that answers")
     }
 
     /// A client of its own, when the broker answers.
-    pub async fn try_client(&self) -> Option<async_nats::Client> {
+    pub(crate) async fn try_client(&self) -> Option<async_nats::Client> {
         let options = match &self.login {
             None => async_nats::ConnectOptions::new(),
             Some((user, password)) => {
@@ -122,7 +122,7 @@ impl Nats {
     }
 
     /// Sends it a signal by name, such as `STOP`, which freezes it.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("a broker that runs").id();
         let status = Command::new("kill")
             .arg(format!("-{name}"))
@@ -132,7 +132,7 @@ impl Nats {
     }
 
     /// JetStream through a client of its own.
-    pub async fn jetstream(&self) -> async_nats::jetstream::Context {
+    pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.client().await)
     }
 }

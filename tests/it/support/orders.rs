@@ -12,15 +12,15 @@ use super::world::messages;
 
 /// Requests `from..to`, published in turn to `chats` groups.
 #[derive(Debug, Clone, Copy)]
-pub struct Orders {
-    pub from: usize,
-    pub to: usize,
-    pub chats: usize,
+pub(crate) struct Orders {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) chats: usize,
 }
 
 impl Orders {
     /// The first `count` requests.
-    pub fn first(count: usize, chats: usize) -> Self {
+    pub(crate) fn first(count: usize, chats: usize) -> Self {
         Self {
             from: 0,
             to: count,
@@ -29,7 +29,7 @@ impl Orders {
     }
 
     /// Publishes them and waits for every PubAck.
-    pub async fn publish(&self, nats: &Nats) {
+    pub(crate) async fn publish(&self, nats: &Nats) {
         let jetstream = nats.jetstream().await;
         let mut acks = Vec::new();
         for number in self.from..self.to {
@@ -48,7 +48,7 @@ impl Orders {
 
     /// Waits until all have ended; fails unless each has one receipt, none was seen twice, what is
     /// receipted as sent was seen, and every chat saw its texts in order. How many are uncertain.
-    pub async fn settle(&self, nats: &Nats, sim: &Sim) -> usize {
+    pub(crate) async fn settle(&self, nats: &Nats, sim: &Sim) -> usize {
         wait::within(PATIENCE * 2, "an empty stream of requests", async || {
             let receipts = count(nats, "DINGTALK_RECEIPT").await?;
             let left = count(nats, "DINGTALK_OUTBOUND").await?;

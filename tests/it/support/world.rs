@@ -12,17 +12,17 @@ use super::nats::Nats;
 use super::wait;
 
 /// A group that every test may speak in.
-pub const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
+pub(crate) const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
 /// A broker, a simulated DingTalk with one app, and the bridge between them.
-pub struct World {
-    pub nats: Nats,
-    pub sim: Sim,
-    pub bridge: Bridge,
+pub(crate) struct World {
+    pub(crate) nats: Nats,
+    pub(crate) sim: Sim,
+    pub(crate) bridge: Bridge,
 }
 
 /// Options of the simulator for tests: no rate limit, one second until a bot message comes again.
-pub fn options() -> SimOptions {
+pub(crate) fn options() -> SimOptions {
     SimOptions {
         apps: vec![SimApp::new(CLIENT_ID, CLIENT_SECRET)],
         calls_per_second: None,
@@ -35,28 +35,30 @@ pub fn options() -> SimOptions {
 
 /// One message of a stream.
 #[derive(Debug, Clone)]
-pub struct Stored {
-    pub subject: String,
-    pub sequence: u64,
-    pub body: Value,
-    pub headers: async_nats::HeaderMap,
+pub(crate) struct Stored {
+    pub(crate) subject: String,
+    pub(crate) body: Value,
+    pub(crate) headers: async_nats::HeaderMap,
 }
 
 impl Stored {
     /// The value of a header; empty when missing.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.as_str())
     }
 }
 
 impl World {
     /// Everything up and ready, with defaults.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(options(), |setup| setup).await
     }
 
     /// Everything up and ready.
-    pub async fn start_with(options: SimOptions, setup: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) async fn start_with(
+        options: SimOptions,
+        setup: impl FnOnce(Setup) -> Setup,
+    ) -> Self {
         let nats = Nats::start().await;
         let sim = Sim::start(options).await.unwrap();
         let bridge = setup(Setup::new(&nats.url(), sim.api_url()))
@@ -69,17 +71,17 @@ impl World {
     }
 
     /// The setup of another bridge between the same broker and DingTalk.
-    pub fn setup(&self) -> Setup {
+    pub(crate) fn setup(&self) -> Setup {
         Setup::new(&self.nats.url(), self.sim.api_url())
     }
 
     /// Publishes a request as JSON through JetStream.
-    pub async fn request(&self, subject: &str, body: &Value) {
+    pub(crate) async fn request(&self, subject: &str, body: &Value) {
         self.publish(subject, body.to_string().into()).await;
     }
 
     /// Publishes any payload through JetStream.
-    pub async fn publish(&self, subject: &str, payload: bytes::Bytes) {
+    pub(crate) async fn publish(&self, subject: &str, payload: bytes::Bytes) {
         let jetstream = self.nats.jetstream().await;
         jetstream
             .publish(subject.to_owned(), payload)
@@ -90,7 +92,7 @@ impl World {
     }
 
     /// Everything that a stream holds, once it holds at least `count` messages.
-    pub async fn stored(&self, stream: &str, count: usize) -> Vec<Stored> {
+    pub(crate) async fn stored(&self, stream: &str, count: usize) -> Vec<Stored> {
         let what = format!("{count} messages in {stream}");
         wait::until(&what, async || {
             let all = messages(&self.nats, stream).await?;
@@ -100,7 +102,7 @@ impl World {
     }
 
     /// The receipt of a request of account `sales`.
-    pub async fn receipt(&self, id: &str) -> Value {
+    pub(crate) async fn receipt(&self, id: &str) -> Value {
         let what = format!("the receipt of {id}");
         wait::until(&what, async || {
             let all = messages(&self.nats, "DINGTALK_RECEIPT").await?;
@@ -112,7 +114,7 @@ impl World {
 }
 
 /// Everything that a stream holds now; `None` when there is no such stream.
-pub async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
+pub(crate) async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
     let client = nats.try_client().await?;
     let mut stream = jetstream::new(client).get_stream(stream).await.ok()?;
     let count = stream.info().await.ok()?.state.messages;
@@ -129,10 +131,9 @@ pub async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
         tokio::time::timeout(Duration::from_secs(5), messages.next()).await
     {
         let meta = message.info().ok()?;
-        let (sequence, pending) = (meta.stream_sequence, meta.pending);
+        let pending = meta.pending;
         found.push(Stored {
             subject: message.subject.to_string(),
-            sequence,
             body: serde_json::from_slice(&message.payload).unwrap_or(Value::Null),
             headers: message.headers.clone().unwrap_or_default(),
         });

@@ -3,7 +3,6 @@
 mod frames;
 mod gateway;
 mod life;
-mod rate;
 mod reach;
 mod traffic;
 
