@@ -346,7 +346,7 @@ fn raw(message: &jetstream::message::StreamMessage) -> String {
     )
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn p8_no_secret_is_seen_anywhere_in_a_noisy_life() {
     let (port, heads) = proxy().await;
     let nats = Nats::start_guarded("bridge", NATS_PASSWORD).await;
@@ -404,7 +404,10 @@ async fn p8_no_secret_is_seen_anywhere_in_a_noisy_life() {
     let mut seen = vec![
         (
             "send",
-            printed(&config, &["send", "sales", "user:manager1", "hi"]),
+            printed(
+                &config,
+                &["send", "sales", "user:manager1", "from the command line"],
+            ),
         ),
         (
             "tail",
@@ -415,6 +418,19 @@ async fn p8_no_secret_is_seen_anywhere_in_a_noisy_life() {
         ),
         ("check", printed(&config, &["check"])),
     ];
+    let sends = noise.sim.delivered();
+    let sent = sends.last().map(|sent| sent.text().to_owned());
+    assert_eq!(
+        sent.as_deref(),
+        Some("from the command line"),
+        "{}",
+        seen[0].1
+    );
+    assert!(
+        seen[2].1.contains("ok     DINGTALK_INBOUND"),
+        "{}",
+        seen[2].1
+    );
     assert!(seen[1].1.contains("spooled"), "{}", seen[1].1);
     for path in ["/metrics", "/ready", "/ready?format=json", "/"] {
         seen.push((path, noise.bridge.get(path).await.unwrap().1));

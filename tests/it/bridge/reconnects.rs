@@ -47,7 +47,7 @@ async fn a_new_connection_is_up_before_the_one_that_is_sent_away_is_closed() {
     assert_eq!(sim.acked(&last).await.unwrap().acks[0].link, old);
     let books = Books::of(&sim);
     assert!(books.said.len() > 10, "{}", books.said.len());
-    books.balance(&nats).await;
+    books.balance(&nats, &sim).await;
     let again = sim
         .frames()
         .iter()

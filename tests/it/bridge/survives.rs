@@ -68,7 +68,7 @@ async fn p7_kill_9_of_the_bridge_under_inbound_load_twice() {
     let books = Books::of(&sim);
     let open = books.said.len() - books.acked.len();
     assert!(open > 100, "the kill hit {open} frames in flight");
-    books.balance(&nats).await;
+    books.balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
 }
 
@@ -92,7 +92,7 @@ async fn p7_kill_9_of_the_broker_under_inbound_load_twice() {
         }
     });
     assert_eq!(pushed.unwrap().pushed, 5000);
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
     let drained = bridge
         .metric("nats_dingtalk_spool_drained_total", &[])
@@ -131,7 +131,7 @@ async fn p7_sigterm_with_ten_thousand_frames_in_flight_loses_none() {
         .await
         .ready()
         .await;
-    books.balance(&nats).await;
+    books.balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
 }
 
@@ -148,7 +148,7 @@ async fn p7_a_frozen_broker_under_load() {
         nats.signal("CONT");
     });
     pushed.unwrap();
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
     let spooled = bridge
         .metric("nats_dingtalk_frames_total", &["outcome=\"spooled\""])
@@ -189,7 +189,7 @@ async fn p7_half_open_cut_and_closed_connections_under_load() {
         let (app, link) = (app(), None);
         sim.inject(Fault::Cut { app, link }).await.unwrap();
     });
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
 }
 
@@ -209,7 +209,11 @@ async fn p7_a_storm_of_disconnect_frames_and_redeliveries_under_load() {
     } = World::start_with(options, |setup| setup).await;
     let ((), ()) = tokio::join!(pour(&sim, 3000, 600), async {
         for round in 1..=8_u64 {
-            acked(&sim, round * 200).await;
+            sim.wait_for("pushes", |sim| {
+                (sim.counters().pushed >= round * 300).then_some(())
+            })
+            .await
+            .unwrap();
             let storm = Fault::Disconnect {
                 app: CLIENT_ID.into(),
                 link: None,
@@ -225,6 +229,6 @@ async fn p7_a_storm_of_disconnect_frames_and_redeliveries_under_load() {
         books.said == books.acked
     })
     .await;
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     println!("{:?}", sim.counters());
 }

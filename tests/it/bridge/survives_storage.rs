@@ -64,7 +64,7 @@ async fn p7_a_full_disk_withholds_acks_and_recovers() {
     assert!(bridge.log().contains("No space left on device"));
     nats.restart().await;
     let bridge = bridge.ready().await;
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
     // The disk has room again: the spool takes the next outage.
     nats.kill();
@@ -72,7 +72,7 @@ async fn p7_a_full_disk_withholds_acks_and_recovers() {
     let later = sim.say(CLIENT_ID, said).await.unwrap();
     assert_eq!(sim.acked(&later).await.unwrap().attempt, 0);
     nats.restart().await;
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     drop(bridge);
 }
 
@@ -98,7 +98,7 @@ async fn p7_a_full_stream_is_spooled_then_withheld_and_stored_once_there_is_room
     assert!(count(&nats, "DINGTALK_INBOUND").await.unwrap() < 5);
     edit(&nats, |config| config.max_bytes = -1).await;
     let bridge = bridge.ready().await;
-    Books::of(&sim).balance(&nats).await;
+    Books::of(&sim).balance(&nats, &sim).await;
     Books::of(&sim).check(&nats).await;
     drop(bridge);
 }
