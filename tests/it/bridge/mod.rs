@@ -6,5 +6,6 @@ mod keeps_order;
 mod keeps_secrets;
 mod operates;
 mod receipts;
+mod recovers;
 mod round_trip;
 mod survives;
