@@ -131,3 +131,43 @@ async fn an_account_that_is_removed_and_added_again_in_a_moment_comes_back() {
     let msg_id = world.sim.say(CLIENT_ID, said).await.unwrap();
     world.sim.acked(&msg_id).await.unwrap();
 }
+
+#[tokio::test]
+async fn p6_a_frame_whose_id_no_subject_can_hold_is_a_dead_letter_and_stops_no_other() {
+    let world = World::start_with(options(), |setup| setup.account("events = true")).await;
+    let endless = "e".repeat(5000);
+    let event = world
+        .sim
+        .emit_event(CLIENT_ID, &endless, json!({}))
+        .await
+        .unwrap();
+    let said = Message::in_group(GROUP, "u", "behind");
+    let behind = world.sim.say(CLIENT_ID, said).await.unwrap();
+    world.sim.acked(&behind).await.unwrap();
+    world.sim.acked(&event).await.unwrap();
+    let dead = world.stored("DINGTALK_DEAD", 1).await;
+    assert_eq!(dead[0].body["reason"], "undecodable");
+    let detail = dead[0].body["detail"].as_str().unwrap();
+    assert!(detail.contains("1024"), "{detail}");
+    assert_eq!(world.stored("DINGTALK_INBOUND", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_broker_that_is_away() {
+    let mut world = World::start().await;
+    world.nats.kill();
+    for number in 0..300 {
+        let said = Message::in_group(format!("cidGroup{number}=="), "u", "hi");
+        world.sim.say(CLIENT_ID, said).await.unwrap();
+    }
+    world
+        .sim
+        .wait_for("every ack", |sim| {
+            (sim.counters().acked >= 300).then_some(())
+        })
+        .await
+        .unwrap();
+    world.bridge.signal("TERM");
+    let (status, _dir) = world.bridge.ended().await;
+    assert_eq!(status.code(), Some(0));
+}
