@@ -263,7 +263,8 @@ fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
 
 /// As much of an id as a header takes.
 fn short(id: &str) -> &str {
-    id.get(..id.floor_char_boundary(MAX_ID)).unwrap_or_default()
+    let end = (0..=MAX_ID.min(id.len())).rfind(|at| id.is_char_boundary(*at));
+    id.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 fn event_type(reading: &Reading<'_>) -> String {
@@ -314,6 +315,12 @@ mod tests {
         assert_eq!(header_value("cidA+/b=="), "cidA+/b==");
         assert_eq!(header_value("a\r\nb: c"), "a%0D%0Ab:%20c");
         assert_eq!(header_value("钉\"%"), "%E9%92%89%22%25");
+    }
+
+    #[test]
+    fn a_long_id_is_cut_between_two_characters() {
+        assert_eq!(short("cid"), "cid");
+        assert_eq!(short(&"钉".repeat(400)).len(), 1023);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::support::wait;
 use crate::support::world::{GROUP, World, options};
 
 /// Limits the messages of the inbound stream, as an operator would.
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
 async fn limit(world: &World, messages: i64) {
     let jetstream = world.nats.jetstream().await;
     let stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
