@@ -1,7 +1,7 @@
 //! The composition root: builds every part, spawns it, supervises it, and stops it in the order of
 //! the flow. The only place that knows all parts, and the only one that spawns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -135,26 +135,31 @@ impl Bridge {
         self.admin.addr()
     }
 
-    /// Runs until `stop` has drained or aborted everything, or until a part fails.
+    /// Runs until `stop` has drained or aborted everything; a part that fails begins the drain of
+    /// the others.
     ///
     /// # Errors
     /// [`BridgeError`] when a part ended unasked or the streams do not fit.
     pub async fn run(self, stop: Stop, reload: Reload) -> Result<Ended, BridgeError> {
         let mut running = Running::spawn(self, &reload);
-        tokio::select! {
-            result = running.supervise(&stop, &reload) => result?,
+        let failed = tokio::select! {
+            result = running.supervise(&stop, &reload) => result.err(),
             () = stop.abort.cancelled() => return Ok(Ended::CutShort),
+        };
+        if let Some(failure) = &failed {
+            error!(error = %failure, "a part failed, the others are drained");
+            stop.drain.cancel();
         }
         info!("draining");
-        tokio::select! {
-            () = running.drain() => {}
-            () = stop.enforce_deadline() => {
-                warn!(tasks = running.tasks.len(), "drain cut short");
-                return Ok(Ended::CutShort);
-            }
+        let ended = tokio::select! {
+            () = running.drain() => Ended::Clean,
+            () = stop.enforce_deadline() => Ended::CutShort,
+        };
+        match ended {
+            Ended::Clean => info!("stopped"),
+            Ended::CutShort => warn!(tasks = running.tasks.len(), "drain cut short"),
         }
-        info!("stopped");
-        Ok(Ended::Clean)
+        failed.map_or(Ok(ended), Err)
     }
 }
 
@@ -165,6 +170,7 @@ enum Task {
     Admin,
     BrokerWatch,
     Streams,
+    Retirement,
     ConfigWatch,
     Inbound,
     Sessions,
@@ -184,6 +190,7 @@ impl Task {
             | Self::Admin
             | Self::BrokerWatch
             | Self::Streams
+            | Self::Retirement
             | Self::ConfigWatch
             | Self::Inbound
             | Self::Sessions
@@ -203,11 +210,13 @@ impl Task {
 }
 
 type Outcome = Result<(), BridgeError>;
+type Joined = Result<(task::Id, Outcome), JoinError>;
 
 /// A bridge whose tasks are spawned.
 struct Running {
-    tasks: JoinSet<(Task, Outcome)>,
-    alive: BTreeSet<Task>,
+    tasks: JoinSet<Outcome>,
+    /// Which task is which, also of one that panicked.
+    alive: HashMap<task::Id, Task>,
     config: Config,
     broker: Broker,
     http: Http,
@@ -240,7 +249,7 @@ impl Running {
             metrics,
             health,
         } = bridge;
-        let (policies, policies_seen) = watch::channel(policies_of(&config));
+        let (policies, policies_seen) = watch::channel(Arc::new(policies_of(&config)));
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
@@ -256,7 +265,7 @@ impl Running {
         });
         let mut running = Self {
             tasks: JoinSet::new(),
-            alive: BTreeSet::new(),
+            alive: HashMap::new(),
             broker: broker.clone(),
             http,
             net,
@@ -295,8 +304,8 @@ impl Running {
     }
 
     fn start(&mut self, task: Task, future: impl Future<Output = Outcome> + Send + 'static) {
-        self.alive.insert(task.clone());
-        self.tasks.spawn(async move { (task, future.await) });
+        let id = self.tasks.spawn(future).id();
+        self.alive.insert(id, task);
     }
 
     fn start_plain(&mut self, task: Task, future: impl Future<Output = ()> + Send + 'static) {
@@ -328,7 +337,7 @@ impl Running {
         loop {
             tokio::select! {
                 () = stop.drain.cancelled() => return Ok(()),
-                Some(ended) = self.tasks.join_next() => self.ended(ended)?,
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(ended)?,
                 () = reload.wanted.notified() => self.reload(reload),
                 Some(()) = self.changed.recv() => self.reload(reload),
             }
@@ -356,7 +365,14 @@ impl Running {
 
     /// Tells the parts that serve all accounts which there are.
     fn serve(&self) {
-        self.policies.send_replace(policies_of(&self.config));
+        let mut policies = policies_of(&self.config);
+        // What a removed account still reads while it drains is gated as before.
+        for (name, policy) in self.policies.borrow().iter() {
+            if self.accounts.contains_key(name) && !policies.contains_key(name) {
+                policies.insert(name.clone(), policy.clone());
+            }
+        }
+        self.policies.send_replace(Arc::new(policies));
         let accounts = &self.config.accounts;
         self.served.set(
             accounts
@@ -423,14 +439,37 @@ impl Running {
     }
 
     /// What the end of a task means: the end of the bridge, unless it was asked for.
-    fn ended(&mut self, ended: Result<(Task, Outcome), JoinError>) -> Outcome {
-        let (task, outcome) = ended.map_err(|error| BridgeError::Task(error.to_string()))?;
-        self.alive.remove(&task);
+    fn ended(&mut self, ended: Joined) -> Outcome {
+        let (task, outcome) = self.left(ended);
         outcome?;
-        if task == Task::Streams {
-            info!("streams are ready");
-            return Ok(());
+        match task {
+            Some(Task::Streams) => {
+                info!("streams are ready");
+                Ok(())
+            }
+            Some(Task::Retirement) | None => Ok(()),
+            Some(task) => self.ended_unless_asked(&task),
         }
+    }
+
+    /// Takes a task off the list; how it ended.
+    fn left(&mut self, ended: Joined) -> (Option<Task>, Outcome) {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let task = self.alive.remove(&id);
+        let name = task
+            .as_ref()
+            .map_or_else(String::new, |task| format!("{task:?}"));
+        let outcome = match ended {
+            Ok((_, outcome)) => outcome,
+            Err(error) => Err(BridgeError::Task(format!("{name} ({error})"))),
+        };
+        (task, outcome)
+    }
+
+    fn ended_unless_asked(&mut self, task: &Task) -> Outcome {
         let Some(account) = task.account() else {
             return Err(BridgeError::Task(format!("{task:?}")));
         };
@@ -444,7 +483,7 @@ impl Running {
         let account = account.clone();
         let gone = !self
             .alive
-            .iter()
+            .values()
             .any(|task| task.account() == Some(&account));
         if gone {
             self.accounts.remove(&account);
@@ -462,7 +501,7 @@ impl Running {
         self.health.forget(&account);
         let broker = self.broker.clone();
         info!(dingtalk.account = %account, "account removed");
-        self.start_plain(Task::Streams, async move {
+        self.start_plain(Task::Retirement, async move {
             if let Err(error) = broker.retire(&account).await {
                 warn!(%error, dingtalk.account = %account, "consumer not deleted");
             }
@@ -489,12 +528,14 @@ impl Running {
         self.serve();
         for change in &changes.accounts {
             match change {
-                AccountChange::Added(name) => self.start_account(name),
-                AccountChange::Changed(name) => match self.accounts.get(name) {
-                    // Its end starts it anew.
-                    Some(stop) => stop.cancel(),
-                    None => self.start_account(name),
-                },
+                // One that was removed a moment ago may still be draining.
+                AccountChange::Added(name) | AccountChange::Changed(name) => {
+                    match self.accounts.get(name) {
+                        // Its end starts it anew.
+                        Some(stop) => stop.cancel(),
+                        None => self.start_account(name),
+                    }
+                }
                 AccountChange::Removed(name) => match self.accounts.get(name) {
                     Some(stop) => stop.cancel(),
                     None => self.retire(name.clone()),
@@ -513,7 +554,7 @@ impl Running {
         self.intake.cancel();
         self.deliveries = None;
         self.link_events = None;
-        while self.alive.iter().any(|task| !task.outlives_the_flow()) {
+        while self.alive.values().any(|task| !task.outlives_the_flow()) {
             if !self.join().await {
                 break;
             }
@@ -526,22 +567,19 @@ impl Running {
 
     /// Waits for one task while draining; false when none is left.
     async fn join(&mut self) -> bool {
-        match self.tasks.join_next().await {
-            None => return false,
-            Some(Ok((task, outcome))) => {
-                self.alive.remove(&task);
-                if let Err(failure) = outcome {
-                    warn!(error = %failure, task = ?task, "task failed while draining");
-                }
-            }
-            Some(Err(failure)) => error!(error = %failure, "task panicked while draining"),
+        let Some(ended) = self.tasks.join_next_with_id().await else {
+            return false;
+        };
+        let (task, outcome) = self.left(ended);
+        if let Err(failure) = outcome {
+            error!(error = %failure, task = ?task, "task failed while draining");
         }
         true
     }
 }
 
-fn policies_of(config: &Config) -> Policies {
+fn policies_of(config: &Config) -> BTreeMap<AccountName, config::Policy> {
     let policy =
         |(name, account): (&AccountName, &config::Account)| (name.clone(), account.policy.clone());
-    Arc::new(config.accounts.iter().map(policy).collect())
+    config.accounts.iter().map(policy).collect()
 }

@@ -144,7 +144,8 @@ impl Broker {
         }
     }
 
-    /// The `Nats-Msg-Id`s of what the inbound stream stored on `subjects` since `since`.
+    /// The `Nats-Msg-Id`s of what was stored on `subjects` since `since`: subjects of inbound
+    /// messages, of gated ones and of dead letters.
     ///
     /// # Errors
     /// [`BrokerError::Away`].

@@ -160,10 +160,11 @@ impl Publisher {
     /// that follows it. Cancel-safe.
     pub async fn settled(&mut self) -> Settled {
         loop {
-            if let Some(settled) = self.finished.pop_front() {
+            // First, as it may settle what cannot be sent at all.
+            self.send().await;
+            if let Some(settled) = self.settled_already() {
                 return settled;
             }
-            self.send().await;
             match self.happening().await {
                 Happened::Retry => self.open(),
                 Happened::Opened(Ok(open)) => {
@@ -186,8 +187,22 @@ impl Publisher {
         }
     }
 
+    /// A message that settled before, without waiting and without doing anything for the others.
+    pub fn settled_already(&mut self) -> Option<Settled> {
+        self.finished.pop_front()
+    }
+
+    /// Gives up an open connection on which nothing comes back, without waiting for its deadline:
+    /// what is in flight goes out again on the next one. For a caller that forgets messages before
+    /// their deadline, and so would never reach it.
+    pub fn reconnect(&mut self) {
+        if matches!(self.line, Line::Up(_)) {
+            self.lose("no acknowledgement for too long");
+        }
+    }
+
     /// Forgets a message that the caller put elsewhere; it may still turn out to be stored. `None`
-    /// when it has settled.
+    /// when it has settled: [`Publisher::settled_already`] has it.
     pub fn forget(&mut self, token: u64) -> Option<Outgoing> {
         let at = self
             .flights

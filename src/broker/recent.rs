@@ -1,5 +1,5 @@
-//! What the inbound stream stored lately, by id: the question that the spool asks before it sends
-//! what may have been stored before an outage. It knows no body.
+//! What the streams of the inbound side stored lately, by id: the question that the spool asks before
+//! it sends what may have been stored before an outage. It knows no body.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use super::error::BrokerError;
 use super::hub::{Hub, REQUEST_TIMEOUT};
 use crate::message::{Timestamp, header};
 
+/// What stands after the prefix in the subjects of a stream, and its name: a consumer sees only what
+/// its own stream holds.
+const STREAMS: [(&str, &str); 3] = [("inbound", "INBOUND"), ("gated", "GATED"), ("dead", "DEAD")];
 /// Subjects that one consumer is asked for: a request must stay well under the largest payload.
 const SUBJECTS_PER_CONSUMER: usize = 500;
 /// Most ids that are collected, some 100 MiB. Beyond them a message may be stored twice.
@@ -23,22 +26,28 @@ const BATCH: usize = 1000;
 /// Life of the consumer after the last pull.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// The `Nats-Msg-Id`s of the inbound messages on `subjects` since `since`.
+/// The `Nats-Msg-Id`s of the messages on `subjects` since `since`; of inbound messages, of those that
+/// a policy kept out, and of dead letters.
 pub(super) async fn ids_since(
     hub: &Hub,
     subjects: &HashSet<String>,
     since: Timestamp,
 ) -> Result<HashSet<String>, BrokerError> {
     let mut ids = HashSet::new();
-    let subjects: Vec<&String> = subjects.iter().collect();
-    for chunk in subjects.chunks(SUBJECTS_PER_CONSUMER) {
-        collect(hub, chunk, since, &mut ids).await?;
-        if ids.len() >= MAX_IDS {
-            warn!(
-                ids = ids.len(),
-                "too many recent messages; some may be stored twice"
-            );
-            break;
+    for (branch, name) in STREAMS {
+        let branch = format!("{}.", hub.names.subjects.branch(branch));
+        let stream = hub.names.of(name);
+        let of_stream = subjects.iter().filter(|name| name.starts_with(&branch));
+        let of_stream: Vec<&String> = of_stream.collect();
+        for chunk in of_stream.chunks(SUBJECTS_PER_CONSUMER) {
+            collect(hub, &stream, chunk, since, &mut ids).await?;
+            if ids.len() >= MAX_IDS {
+                warn!(
+                    ids = ids.len(),
+                    "too many recent messages; some may be stored twice"
+                );
+                return Ok(ids);
+            }
         }
     }
     Ok(ids)
@@ -46,11 +55,12 @@ pub(super) async fn ids_since(
 
 async fn collect(
     hub: &Hub,
+    stream: &str,
     subjects: &[&String],
     since: Timestamp,
     ids: &mut HashSet<String>,
 ) -> Result<(), BrokerError> {
-    let consumer = open(hub, subjects, since).await?;
+    let consumer = open(hub, stream, subjects, since).await?;
     let mut left = consumer.cached_info().num_pending;
     while left > 0 && ids.len() < MAX_IDS {
         let fetching = consumer.fetch().max_messages(BATCH).messages();
@@ -72,7 +82,6 @@ async fn collect(
         }
     }
     let name = &consumer.cached_info().name;
-    let stream = hub.names.of("INBOUND");
     // It would end by itself soon.
     let _ = hub
         .consuming
@@ -83,6 +92,7 @@ async fn collect(
 
 async fn open(
     hub: &Hub,
+    stream: &str,
     subjects: &[&String],
     since: Timestamp,
 ) -> Result<Consumer<pull::Config>, BrokerError> {
@@ -101,7 +111,6 @@ async fn open(
         inactive_threshold: IDLE,
         ..pull::Config::default()
     };
-    let stream = hub.names.of("INBOUND");
     let created = hub.consuming.create_consumer_on_stream(config, stream);
     created.await.map_err(away)
 }

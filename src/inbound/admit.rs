@@ -26,7 +26,12 @@ const SCHEMA: &str = "urn:nats-dingtalk:schema:inbound:1";
 /// The same for dead letters.
 const DEAD_SCHEMA: &str = "urn:nats-dingtalk:schema:dead-letter:1";
 /// What a dead letter says about a frame that cannot be read.
-const DETAIL: &str = "the data of the frame is not the JSON that its topic promises";
+const UNREADABLE: &str = "the data of the frame is not the JSON that its topic promises";
+/// What it says about one that no subject can name.
+const UNADDRESSABLE: &str = "the id of its chat, card, event or topic is longer than 1024 bytes";
+/// Longest id in a subject or header, in bytes. Percent-encoded it is three times as long; a server
+/// closes the connection at a subject of 4096 bytes, which would be sent again for ever.
+const MAX_ID: usize = 1024;
 
 /// Turns deliveries into flights.
 #[derive(Debug)]
@@ -61,7 +66,8 @@ impl Admitter {
             warn!(dingtalk.account = %delivery.account, "dingtalk sent a notice instead of content, see the monthly quota in the developer console");
         }
         let mut gated = false;
-        let message = if reading.readable {
+        let addressable = reading.chat_key.len() <= MAX_ID;
+        let message = if reading.readable && addressable {
             match self.gate(&delivery.account, &reading) {
                 Some((reason, Gated::Drop)) => {
                     debug!(dingtalk.account = %delivery.account, dingtalk.msg_id = key, reason, "gated");
@@ -74,11 +80,15 @@ impl Admitter {
             self.view(&delivery, &reading, &key, gated)
         } else {
             // The session has counted frames that are no JSON at all.
-            if !delivery.frame.is_undecodable() {
+            if !reading.readable && !delivery.frame.is_undecodable() {
                 self.metrics.frame_undecodable(&delivery.account);
             }
-            warn!(dingtalk.account = %delivery.account, dingtalk.topic = %delivery.frame.topic, bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
-            self.dead(&delivery, &reading, &key)
+            warn!(dingtalk.account = %delivery.account, dingtalk.topic = short(&delivery.frame.topic), bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
+            let detail = match reading.readable {
+                true => UNADDRESSABLE,
+                false => UNREADABLE,
+            };
+            self.dead(&delivery, &reading, &key, detail)
         };
         Some(Flight {
             account: delivery.account,
@@ -172,14 +182,20 @@ impl Admitter {
         }
     }
 
-    fn dead(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) -> Outgoing {
+    fn dead(
+        &self,
+        delivery: &Delivery,
+        reading: &Reading<'_>,
+        key: &str,
+        detail: &'static str,
+    ) -> Outgoing {
         let account = delivery.account.as_str();
         let payload = serde_json::from_str(&reading.raw).unwrap_or(serde_json::Value::Null);
         let letter = DeadLetter {
             direction: Direction::Inbound,
             account: account.to_owned(),
             reason: DeadReason::Undecodable,
-            detail: DETAIL.to_owned(),
+            detail: detail.to_owned(),
             code: None,
             subject: self
                 .subjects
@@ -192,7 +208,7 @@ impl Admitter {
         for (name, value) in [
             (header::CE_DATASCHEMA, DEAD_SCHEMA),
             (header::DEAD_REASON, DeadReason::Undecodable.as_str()),
-            (header::DEAD_DETAIL, DETAIL),
+            (header::DEAD_DETAIL, detail),
         ] {
             headers.push((name.into(), value.to_owned()));
         }
@@ -214,23 +230,25 @@ impl Admitter {
         put(header::CE_SOURCE, format!("/dingtalk/{account}"));
         put(header::CE_TYPE, event_type(reading));
         put(header::CE_TIME, at.to_string());
-        put(header::CE_SUBJECT, header_value(&reading.chat_key));
+        put(header::CE_SUBJECT, header_value(short(&reading.chat_key)));
         put(header::TRACEPARENT, traceparent());
         put(header::ACCOUNT, account.to_owned());
-        put(header::CHAT, header_value(&reading.chat_key));
+        put(header::CHAT, header_value(short(&reading.chat_key)));
         if let Some(id) = &reading.dedup_id {
-            put(header::DINGTALK_MSG_ID, header_value(id));
+            put(header::DINGTALK_MSG_ID, header_value(short(id)));
         }
         put(header::CONTENT_TYPE, "application/json".to_owned());
         headers
     }
 }
 
-/// `<clientId>:<business id>`. Without an id, or when the data cannot be read and the id is that
-/// of this push only, equal content is the same frame.
+/// `<clientId>:<business id>`. Without an id, with one that is too long for a header, or when the data
+/// cannot be read and the id is that of this push only, equal content is the same frame.
 fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
     match &reading.dedup_id {
-        Some(id) if reading.readable => format!("{}:{id}", delivery.client_id),
+        Some(id) if reading.readable && id.len() <= MAX_ID => {
+            format!("{}:{id}", delivery.client_id)
+        }
         _ => {
             let text = if delivery.frame.data.is_empty() {
                 delivery.frame.text.as_str()
@@ -243,11 +261,20 @@ fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
     }
 }
 
+/// As much of an id as a header takes.
+fn short(id: &str) -> &str {
+    let end = (0..=MAX_ID.min(id.len())).rfind(|at| id.is_char_boundary(*at));
+    id.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
 fn event_type(reading: &Reading<'_>) -> String {
     match reading.kind {
         Kind::Group | Kind::User => "com.dingtalk.bot.message".to_owned(),
         Kind::Card => "com.dingtalk.card.action".to_owned(),
-        Kind::Event => format!("com.dingtalk.event.{}", header_value(&reading.chat_key)),
+        Kind::Event => format!(
+            "com.dingtalk.event.{}",
+            header_value(short(&reading.chat_key))
+        ),
         Kind::Other => "com.dingtalk.frame".to_owned(),
     }
 }
@@ -288,6 +315,12 @@ mod tests {
         assert_eq!(header_value("cidA+/b=="), "cidA+/b==");
         assert_eq!(header_value("a\r\nb: c"), "a%0D%0Ab:%20c");
         assert_eq!(header_value("钉\"%"), "%E9%92%89%22%25");
+    }
+
+    #[test]
+    fn a_long_id_is_cut_between_two_characters() {
+        assert_eq!(short("cid"), "cid");
+        assert_eq!(short(&"钉".repeat(400)).len(), 1023);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From the spool to the broker, in order, under the ids that the frames were admitted with.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::known::Known;
 use super::record::{self, Record};
 use crate::broker::{Broker, BrokerError, Outgoing, Publisher, Settled};
-use crate::message::{Timestamp, header};
+use crate::message::header;
 use crate::spool::{Spool, SpoolError};
 use crate::telemetry::Metrics;
 
@@ -24,8 +25,8 @@ const WINDOW: usize = 128;
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after the broker or the disk refused.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How often a standing refusal is logged.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
+/// How often a drain that stands still says so.
+const COMPLAINT: Duration = Duration::from_secs(15);
 /// Room that NATS needs around headers and body.
 const FRAMING: usize = 64;
 
@@ -48,6 +49,32 @@ enum Stuck {
     Spool(#[from] SpoolError),
 }
 
+/// How far a page has come.
+#[derive(Debug)]
+struct Progress {
+    /// Most that are outstanding at a time.
+    window: usize,
+    /// Published and not stored yet, ascending.
+    outstanding: VecDeque<u64>,
+    /// The last record that was published or left out.
+    passed: u64,
+}
+
+impl Progress {
+    fn stored(&mut self, position: u64) {
+        if let Ok(at) = self.outstanding.binary_search(&position) {
+            self.outstanding.remove(at);
+        }
+    }
+
+    /// Up to where everything is stored. Answers of two streams come in any order, so the newest
+    /// that is stored says nothing about those before it.
+    fn safe(&self) -> u64 {
+        let first = self.outstanding.front();
+        first.map_or(self.passed, |first| first.saturating_sub(1))
+    }
+}
+
 /// Bytes of a message as the server counts them against its limit.
 pub(super) fn size_of(message: &Outgoing) -> usize {
     let headers: usize = message
@@ -62,29 +89,34 @@ impl Drain {
     /// Moves for ever.
     pub(super) async fn run(self) -> Infallible {
         let mut publisher = self.broker.publisher(WINDOW);
-        let mut complained_at: Option<Instant> = None;
+        let mut known = Known::new(self.dedup_window);
+        let mut complained: Option<Instant> = None;
+        let mut window = WINDOW;
         loop {
             let depth = self.spool.depth();
             self.metrics.spool_depth(depth.records, depth.bytes);
             if depth.records == 0 || !self.broker.connected() {
+                known.forget();
                 // The notification only shortens the wait.
                 let _ = timeout(IDLE, self.wake.notified()).await;
                 continue;
             }
-            match self.move_page(&mut publisher).await {
+            match self.move_page(&mut publisher, window, &mut known).await {
                 Ok(moved) => {
-                    complained_at = None;
-                    self.metrics.spool_drained(moved);
+                    complained = None;
+                    window = WINDOW;
                     let left = self.spool.depth().records;
                     if left == 0 && moved > 1 {
                         info!(spool.moved = moved, "the spool is empty");
                     }
                 }
                 Err(stuck) => {
-                    if complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
-                        complained_at = Some(Instant::now());
+                    if complained.is_none_or(|at| at.elapsed() >= COMPLAINT) {
+                        complained = Some(Instant::now());
                         warn!(error = %stuck, spool.records = depth.records, "the spool cannot be drained now");
                     }
+                    // Room that comes while a window is refused would let a later one in before.
+                    window = 1;
                     // What is in flight is published again, under the same ids and in order.
                     publisher = self.broker.publisher(WINDOW);
                     sleep(PAUSE).await;
@@ -95,93 +127,69 @@ impl Drain {
 
     /// Moves the oldest records; how many. What the broker refuses stops the page there, since
     /// what stands behind it must not overtake it.
-    async fn move_page(&self, publisher: &mut Publisher) -> Result<u64, Stuck> {
+    async fn move_page(
+        &self,
+        publisher: &mut Publisher,
+        window: usize,
+        known: &mut Known,
+    ) -> Result<u64, Stuck> {
         let page = self.spool.read(0, PAGE).await?;
-        let Some(end) = page.last().map(|(position, _)| *position) else {
-            return Ok(0);
-        };
         let records: Vec<(u64, Option<Record>)> = page
             .into_iter()
             .map(|(position, bytes)| (position, record::decode(bytes)))
             .collect();
-        let known = self.stored_before(&records).await?;
-        let count = records.len() as u64;
-        let mut settled = None;
-        match self
-            .publish_all(publisher, records, &known, &mut settled)
-            .await
-        {
-            Ok(()) => {
-                self.spool.remove_through(end).await?;
-                Ok(count)
-            }
-            Err(refusal) => {
-                if let Some(position) = settled {
-                    self.spool.remove_through(position).await?;
-                }
-                Err(refusal.into())
-            }
+        let Some((first, _)) = records.first() else {
+            return Ok(0);
+        };
+        let before = first.saturating_sub(1);
+        known.ask(&self.broker, &records).await?;
+        let mut progress = Progress {
+            window,
+            outstanding: VecDeque::new(),
+            passed: before,
+        };
+        let moved = self
+            .publish_all(publisher, records, known, &mut progress)
+            .await;
+        let safe = progress.safe();
+        if safe > before {
+            self.spool.remove_through(safe).await?;
+            self.metrics.spool_drained(safe - before);
         }
+        moved?;
+        Ok(safe.saturating_sub(before))
     }
 
-    /// Publishes records in order and waits for every PubAck; `last` is the newest that is stored.
+    /// Publishes records in order and waits for every PubAck.
     async fn publish_all(
         &self,
         publisher: &mut Publisher,
         records: Vec<(u64, Option<Record>)>,
-        known: &HashSet<String>,
-        last: &mut Option<u64>,
+        known: &Known,
+        progress: &mut Progress,
     ) -> Result<(), BrokerError> {
-        let mut outstanding = 0;
         for (position, record) in records {
-            let Some(record) = record else {
-                error!(
+            match record {
+                None => error!(
                     spool.position = position,
                     "a spooled record cannot be read, it is left out"
-                );
-                continue;
-            };
-            if known.contains(msg_id(&record.message)) {
-                continue;
+                ),
+                Some(record) if known.contains(msg_id(&record.message)) => {}
+                Some(record) => {
+                    let message = self.claimed(record.message).await?;
+                    while progress.outstanding.len() >= progress.window {
+                        progress.stored(stored(publisher.settled().await)?);
+                    }
+                    progress.outstanding.push_back(position);
+                    publisher.publish(position, message).await;
+                }
             }
-            let message = self.claimed(record.message).await?;
-            while outstanding >= WINDOW {
-                *last = Some(stored(publisher.settled().await)?);
-                outstanding -= 1;
-            }
-            publisher.publish(position, message).await;
-            outstanding += 1;
+            progress.passed = position;
         }
-        while outstanding > 0 {
-            *last = Some(stored(publisher.settled().await)?);
-            outstanding -= 1;
+        while !progress.outstanding.is_empty() {
+            progress.stored(stored(publisher.settled().await)?);
         }
         Ok(())
-    }
-
-    /// Ids among `records` that the stream has from before: asked only when they may be older than
-    /// the deduplication window, which would let them in twice.
-    async fn stored_before(
-        &self,
-        records: &[(u64, Option<Record>)],
-    ) -> Result<HashSet<String>, BrokerError> {
-        let oldest = records
-            .iter()
-            .filter_map(|(_, record)| record.as_ref().map(|record| record.spooled_at))
-            .min();
-        let Some(oldest) = oldest else {
-            return Ok(HashSet::new());
-        };
-        if Timestamp::now().since(oldest) < self.dedup_window / 2 {
-            return Ok(HashSet::new());
-        }
-        let subjects: HashSet<String> = records
-            .iter()
-            .filter_map(|(_, record)| record.as_ref().map(|record| record.message.subject.clone()))
-            .collect();
-        let window = i64::try_from(self.dedup_window.as_millis()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_millis(oldest.as_millis().saturating_sub(window));
-        self.broker.ids_since(&subjects, since).await
     }
 
     /// The message itself, or, when it is larger than the server takes, one that names the object
@@ -216,9 +224,15 @@ fn msg_id(message: &Outgoing) -> &str {
         .map_or("", |(_, value)| value)
 }
 
-/// The members of a body that are always there, with `raw` naming the object.
+/// The members of a body that are always there, with `raw` naming the object; of a dead letter
+/// everything, with `payload` naming it.
 fn claim_of(body: &[u8], key: &str) -> Bytes {
     let mut whole: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let claim = serde_json::json!({ "claim": key });
+    if let Some(payload) = whole.get_mut("payload") {
+        *payload = claim;
+        return serde_json::to_vec(&whole).unwrap_or_default().into();
+    }
     let mut small = serde_json::Map::new();
     for name in [
         "id",
@@ -234,6 +248,44 @@ fn claim_of(body: &[u8], key: &str) -> Bytes {
             small.insert(name.to_owned(), value.take());
         }
     }
-    small.insert("raw".to_owned(), serde_json::json!({ "claim": key }));
+    small.insert("raw".to_owned(), claim);
     serde_json::to_vec(&small).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_stream_stored_sooner_takes_nothing_unstored_with_it() {
+        let mut progress = Progress {
+            window: 3,
+            passed: 6,
+            outstanding: VecDeque::new(),
+        };
+        assert_eq!(progress.safe(), 6);
+        progress.outstanding.extend([7, 8, 10]);
+        progress.passed = 11;
+        progress.stored(8);
+        assert_eq!(progress.safe(), 6);
+        progress.stored(7);
+        assert_eq!(progress.safe(), 9);
+        progress.stored(10);
+        assert_eq!(progress.safe(), 11);
+    }
+
+    #[test]
+    fn a_claim_keeps_what_every_consumer_needs() {
+        let message = br#"{"id":"a:1","account":"sales","message":{"text":"x"},"raw":{"x":1}}"#;
+        let claim: serde_json::Value = serde_json::from_slice(&claim_of(message, "a:1")).unwrap();
+        let expected = r#"{"id":"a:1","account":"sales","raw":{"claim":"a:1"}}"#;
+        assert_eq!(
+            claim,
+            serde_json::from_str::<serde_json::Value>(expected).unwrap()
+        );
+        let letter = br#"{"direction":"inbound","reason":"undecodable","payload":"long"}"#;
+        let claim: serde_json::Value = serde_json::from_slice(&claim_of(letter, "a:2")).unwrap();
+        assert_eq!(claim["reason"], "undecodable");
+        assert_eq!(claim["payload"]["claim"], "a:2");
+    }
 }

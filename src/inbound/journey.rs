@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::record;
 use super::verdict::{Verdict, after_append, after_publish};
-use crate::broker::{Broker, Outgoing, Publisher, Settled};
+use crate::broker::{Broker, BrokerError, Outgoing, Publisher, Settled};
 use crate::config::Inbound as Budgets;
 use crate::dingtalk::stream::{Ack, AckTicket};
 use crate::message::AccountName;
@@ -43,7 +43,7 @@ pub(super) struct Flight {
     pub(super) received: Instant,
     /// Kept out by the policy of the account, and published for whoever wants to see that.
     pub(super) gated: bool,
-    /// Counted as ended already: acknowledged on receipt, or given back past the hard budget.
+    /// Counted as ended already: given back past the hard budget, perhaps stored later.
     pub(super) ended: Option<FrameOutcome>,
 }
 
@@ -101,6 +101,10 @@ pub(super) struct Flights {
     batch: usize,
     /// When the spool took nothing; it is asked again after [`SPOOL_REST`].
     spool_failed: Option<Instant>,
+    /// When a spool that is down on the health board is asked again whether it is well.
+    probe_at: Option<Instant>,
+    /// When the broker last refused a frame: left alone for [`SPOOL_REST`] as well.
+    refused_at: Option<Instant>,
     next_token: u64,
     wake_drain: Arc<Notify>,
     spool: Spool,
@@ -142,6 +146,8 @@ impl Flights {
             append: None,
             batch: APPEND,
             spool_failed: None,
+            probe_at: None,
+            refused_at: None,
             next_token: 0,
             wake_drain,
             spool,
@@ -183,12 +189,13 @@ impl Flights {
     /// Whether nothing that is spooled or about to be could be overtaken.
     pub(super) fn may_go_direct(&self, broker: &Broker) -> bool {
         let nothing_ahead = self.append.is_none() && !self.spool_holds();
-        nothing_ahead && (self.waiting.is_empty() || self.spool_rests() && broker.connected())
+        let instead_of_spool =
+            || self.spool_rests() && !rests(self.refused_at) && broker.connected();
+        nothing_ahead && (self.waiting.is_empty() || instead_of_spool())
     }
 
     fn spool_rests(&self) -> bool {
-        self.spool_failed
-            .is_some_and(|failed| failed.elapsed() < SPOOL_REST)
+        rests(self.spool_failed)
     }
 
     /// Puts a flight into the publish window; its token and message are for the publisher.
@@ -210,40 +217,38 @@ impl Flights {
     /// Ends what the broker answered. What it refused goes to the spool together with everything
     /// behind it.
     pub(super) fn settle(&mut self, settled: Settled, publisher: &mut Publisher) {
-        let Settled {
-            token,
-            result,
-            message,
-        } = settled;
-        let Ok(at) = self
-            .departed
-            .binary_search_by_key(&token, |(token, _)| *token)
-        else {
-            return;
+        if let Err(refusal) = self.conclude(settled) {
+            warn!(error = %refusal, "the broker refused a frame, the spool takes it");
+            self.refused_at = Some(Instant::now());
+            // What departed behind it must not overtake it.
+            self.divert(publisher);
+        }
+    }
+
+    /// Ends a frame that is stored; one that is not gets its message back and keeps its place.
+    fn conclude(&mut self, settled: Settled) -> Result<(), BrokerError> {
+        let token = settled.token;
+        let departed = &mut self.departed;
+        let Ok(at) = departed.binary_search_by_key(&token, |(token, _)| *token) else {
+            return Ok(());
         };
-        match after_publish(&result) {
+        match after_publish(&settled.result) {
             Verdict::Acknowledge(outcome) => {
-                if let Some((_, mut flight)) = self.departed.remove(at) {
+                if let Some((_, mut flight)) = departed.remove(at) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);
                 }
             }
             Verdict::Spool | Verdict::Hold => {
-                if let Err(refusal) = &result {
-                    warn!(error = %refusal, "the broker refused a frame, the spool takes it");
-                }
-                if let Some((_, mut flight)) = self.departed.remove(at) {
-                    // What departed behind it must not overtake it.
-                    self.divert(publisher);
-                    flight.message = message;
-                    self.waiting.push_front(flight);
+                if let Some((_, flight)) = departed.get_mut(at) {
+                    flight.message = settled.message;
                 }
             }
         }
+        settled.result.map(drop)
     }
 
-    /// Whether the oldest frame in the window has used up the soft budget, or frames behind it
-    /// take the spool already.
+    /// Whether the oldest frame in the window has used up the soft budget.
     pub(super) fn needs_spool(&self, now: Instant) -> bool {
         let Some((_, oldest)) = self.departed.front() else {
             return false;
@@ -252,20 +257,21 @@ impl Flights {
         late && !self.spool_rests()
     }
 
-    /// Moves everything in the window to the spool. The broker may have it all the same: the spool
-    /// is drained under the same ids.
+    /// Takes the route to the spool, and moves everything in the window there, so that nothing
+    /// behind overtakes it. The broker may have it all the same: the spool is drained under the
+    /// same ids.
     pub(super) fn divert(&mut self, publisher: &mut Publisher) {
-        let departed = self.departed.len();
-        warn!(
-            frames = departed,
-            "the broker is slow, the spool takes over"
-        );
         self.set_route(Route::Spool);
+        // What has settled unseen is not the publisher's to forget any more.
+        while let Some(settled) = publisher.settled_already() {
+            // One refusal of many is logged.
+            let _ = self.conclude(settled);
+        }
         for (token, mut flight) in std::mem::take(&mut self.departed).into_iter().rev() {
             if let Some(message) = publisher.forget(token) {
                 flight.message = message;
-                self.waiting.push_front(flight);
             }
+            self.waiting.push_front(flight);
         }
     }
 
@@ -284,11 +290,8 @@ impl Flights {
         if self.append.is_some() || self.spool_rests() {
             return;
         }
-        if self.route == Route::Broker {
-            return self.look_after_spool();
-        }
-        if self.waiting.is_empty() {
-            return;
+        if self.waiting.is_empty() || self.route == Route::Broker {
+            return self.start_probe();
         }
         let count = self.waiting.len().min(self.batch);
         self.appending.extend(self.waiting.drain(..count));
@@ -301,12 +304,11 @@ impl Flights {
         self.append = Some(Box::pin(async move { spool.append(records).await }));
     }
 
-    /// Opens a spool again that took nothing when it was needed last. Nothing waits for it now, so
-    /// no write would tell that it is whole, and the bridge would stay unready for ever.
-    fn look_after_spool(&mut self) {
-        if self.spool_failed.is_some() {
+    /// Asks a spool that failed, and that nothing wants to be written to, whether it is well again.
+    fn start_probe(&mut self) {
+        if self.probe_at.is_some_and(|at| at <= Instant::now()) {
             let spool = self.spool.clone();
-            self.append = Some(Box::pin(async move { spool.read(0, 1).await.map(drop) }));
+            self.append = Some(Box::pin(async move { spool.probe().await }));
         }
     }
 
@@ -322,6 +324,9 @@ impl Flights {
     pub(super) fn finish_append(&mut self, result: Result<(), SpoolError>) {
         self.append = None;
         let count = self.appending.len();
+        if count == 0 {
+            return self.judge_spool(&result);
+        }
         match after_append(&result) {
             Verdict::Acknowledge(outcome) => {
                 self.batch = APPEND;
@@ -345,12 +350,17 @@ impl Flights {
         }
         self.spool_failed = result.is_err().then(Instant::now);
         self.wake_drain.notify_one();
-        let state = match &result {
+        self.judge_spool(&result);
+    }
+
+    fn judge_spool(&mut self, result: &Result<(), SpoolError>) {
+        let state = match result {
             Ok(()) => PartState::Up,
             Err(refusal) => PartState::Down(refusal.to_string()),
         };
+        self.probe_at = result.is_err().then(|| Instant::now() + SPOOL_REST);
         if self.health.part("spool", state)
-            && let Err(refusal) = &result
+            && let Err(refusal) = result
         {
             error!(error = %refusal, "the spool takes nothing, acknowledgements are withheld");
         }
@@ -375,4 +385,8 @@ impl Flights {
         self.waiting
             .retain(|flight| flight.ended != Some(FrameOutcome::Refused));
     }
+}
+
+fn rests(since: Option<Instant>) -> bool {
+    since.is_some_and(|since| since.elapsed() < SPOOL_REST)
 }

@@ -7,6 +7,7 @@ mod admit;
 mod drain;
 mod gate;
 mod journey;
+mod known;
 mod record;
 mod sessions;
 mod status;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
+use tracing::warn;
 
 use self::admit::Admitter;
 use self::drain::Drain;
@@ -134,19 +136,21 @@ impl Inbound {
                     open = taken > 0;
                     self.take(&mut batch).await;
                 }
-                _ = tick.tick() => self.look_at_budgets().await,
+                _ = tick.tick() => self.look_at_budgets(),
                 never = &mut drain => match never {},
             }
+            self.send_waiting().await;
             self.flights.start_append();
-            self.metrics.publish_window(self.flights.departed());
         }
         self.health
             .part("inbound", PartState::Down("stopped".to_owned()));
     }
 
-    /// How many frames the loop can take now: behind a full window the sockets wait.
+    /// How many frames the loop can take now: behind a full window the sockets wait, and so they do
+    /// behind what still waits for the window.
     fn room(&self) -> usize {
         match self.flights.route() {
+            Route::Broker if self.flights.waiting() > 0 => 0,
             Route::Broker => WINDOW.saturating_sub(self.flights.departed()),
             Route::Spool => WAITING.saturating_sub(self.flights.waiting()).min(WINDOW),
         }
@@ -162,9 +166,10 @@ impl Inbound {
             if self.ack == AckMode::Received {
                 flight.acknowledge(&self.metrics);
             }
-            // The spool takes any size; its drain puts large bodies into the object store.
+            // The spool takes any size; its drain puts large bodies into the object store. The drain
+            // publishes on a connection of its own, so everything before goes the same way.
             if self.ack == AckMode::Journal || drain::size_of(&flight.message) > largest {
-                self.flights.set_route(Route::Spool);
+                self.flights.divert(&mut self.publisher);
             }
             match self.flights.route() {
                 Route::Spool => self.flights.wait_for_spool(flight),
@@ -176,14 +181,22 @@ impl Inbound {
         }
     }
 
-    async fn look_at_budgets(&mut self) {
+    fn look_at_budgets(&mut self) {
         let now = Instant::now();
         if self.flights.needs_spool(now) {
+            warn!(
+                frames = self.flights.departed(),
+                "the broker is slow, the spool takes over"
+            );
             self.flights.divert(&mut self.publisher);
+            self.publisher.reconnect();
         }
         self.flights.refuse_past_hard_budget(now);
         self.choose_route();
-        // A spool that takes nothing must not keep from the broker what the broker would take.
+    }
+
+    /// A spool that takes nothing must not keep from the broker what the broker would take.
+    async fn send_waiting(&mut self) {
         while self.flights.route() == Route::Broker && self.flights.departed() < WINDOW {
             let Some(flight) = self.flights.next_waiting() else {
                 break;

@@ -4,12 +4,13 @@
 //! ack: a reply that comes sooner waits for them, see the outbound side.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use crate::broker::{Broker, BrokerError, Bucket, KeyValue};
@@ -26,6 +27,8 @@ const FRESH: Duration = Duration::from_secs(30 * 60);
 const CHATS: usize = 10_000;
 /// Pause before a write is tried again that the broker was away for.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long what is queued is still written once the near end is gone.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Writes by message id in a second; beyond it only those by chat are made.
 const IDS_PER_SECOND: u32 = 500;
 
@@ -66,27 +69,32 @@ impl Sessions {
 }
 
 impl SessionWriter {
-    /// Writes until every near end is gone; while the broker is away, what is under way waits for it.
+    /// Writes until every near end is gone, and what is queued then for 2 s: a stop does not wait for
+    /// a broker that is away. Otherwise what is under way does wait for it.
     pub async fn run(mut self) {
         let mut writes = FuturesUnordered::new();
-        loop {
+        let (mut leave_at, mut empty) = (None, false);
+        while !empty || !writes.is_empty() {
+            if leave_at.is_none() && self.queue.is_closed() {
+                leave_at = Some(Instant::now() + FAREWELL);
+            }
             tokio::select! {
+                () = reached(leave_at) => return,
                 Some(left) = writes.next(), if !writes.is_empty() => {
                     if let Some((key, entry)) = left {
                         writes.push(write(self.bucket.clone(), key, entry, PAUSE));
                     }
                 }
-                taken = self.queue.recv(), if writes.len() < WRITES => match taken {
+                taken = self.queue.recv(), if !empty && writes.len() < WRITES => match taken {
                     Some((id, entry)) => {
                         for key in self.keys(&id, &entry) {
                             writes.push(write(self.bucket.clone(), key, entry.clone(), Duration::ZERO));
                         }
                     }
-                    None => break,
+                    None => empty = true,
                 },
             }
         }
-        while writes.next().await.is_some() {}
     }
 
     /// Under which keys the webhook is worth a write now.
@@ -112,6 +120,13 @@ impl SessionWriter {
             keys.push(chat);
         }
         keys
+    }
+}
+
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -1,12 +1,18 @@
 //! Link changes as messages on `<prefix>.status.<account>`.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::broker::{Broker, Outgoing};
 use crate::dingtalk::stream::{LinkChange, LinkEvent};
 use crate::message::{Subjects, Timestamp, header};
+
+/// How long a change that is published after the links have ended may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Body of a status message.
 #[derive(Debug, Serialize)]
@@ -20,7 +26,8 @@ struct LinkStatus<'a> {
     at: Timestamp,
 }
 
-/// Publishes every change until the senders are gone. A change that the broker does not take is
+/// Publishes every change until the senders are gone, after that only as long as the broker takes
+/// them at once: a stop does not wait for one that is away. A change that the broker does not take is
 /// left out: `/ready` and the metrics say the same.
 pub async fn report_links(
     broker: Broker,
@@ -60,8 +67,23 @@ pub async fn report_links(
         if !broker.connected() {
             continue;
         }
-        if let Err(error) = broker.store(&message).await {
-            warn!(%error, dingtalk.account = %event.account, "status not published");
+        let stored = match timeout(patience(&changes), broker.store(&message)).await {
+            Ok(stored) => stored.map(drop).map_err(|error| error.to_string()),
+            Err(_) => Err("the bridge stops".to_owned()),
+        };
+        if let Err(error) = stored {
+            warn!(error, dingtalk.account = %event.account, "status not published");
+            if changes.is_closed() {
+                return;
+            }
         }
+    }
+}
+
+/// How long one change may take: a store has its own limits, a farewell a shorter one.
+fn patience(changes: &mpsc::Receiver<LinkEvent>) -> Duration {
+    match changes.is_closed() {
+        true => FAREWELL,
+        false => Duration::MAX,
     }
 }

@@ -33,6 +33,9 @@ enum Call {
         position: u64,
         reply: Reply<()>,
     },
+    Probe {
+        reply: Reply<()>,
+    },
 }
 
 #[derive(Debug)]
@@ -106,6 +109,10 @@ impl Keeper {
         self.call(|reply| Call::Remove { position, reply }).await
     }
 
+    pub(super) async fn probe(&self) -> Result<(), SpoolError> {
+        self.call(|reply| Call::Probe { reply }).await
+    }
+
     pub(super) fn depth(&self) -> Depth {
         *self.depth.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,6 +170,9 @@ impl Desk {
                     let removed = self.attempt(|store| store.remove_through(position));
                     let _ = reply.send(removed);
                 }
+                Call::Probe { reply } => {
+                    let _ = reply.send(self.probe());
+                }
             }
         }
     }
@@ -192,6 +202,15 @@ impl Desk {
             .collect();
         let result = self.attempt(|store| store.append(&records));
         answer(fitting, &result);
+    }
+
+    fn probe(&mut self) -> Result<(), SpoolError> {
+        let max_bytes = self.max_bytes;
+        let free = max_bytes.saturating_sub(self.store()?.depth().bytes);
+        if free < max_bytes / 2 {
+            return Err(SpoolError::Full { max_bytes });
+        }
+        Ok(())
     }
 
     /// Runs `work` on the open store; a failure closes it until a later call opens it anew.

@@ -116,6 +116,15 @@ impl Spool {
         self.0.remove_through(position).await
     }
 
+    /// Whether it is there and at least half of it is free: what a spool that took nothing is asked
+    /// before it is called healthy again. Opens a failed database anew, which writes to the disk.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] or [`SpoolError::Disk`].
+    pub async fn probe(&self) -> Result<(), SpoolError> {
+        self.0.probe().await
+    }
+
     /// What it holds now.
     pub fn depth(&self) -> Depth {
         self.0.depth()

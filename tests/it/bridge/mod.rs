@@ -12,6 +12,7 @@ mod keeps_secrets;
 mod operates;
 mod receipts;
 mod reconnects;
+mod recovers;
 mod round_trip;
 mod survives;
 mod survives_sending;

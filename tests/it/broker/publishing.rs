@@ -270,3 +270,26 @@ async fn the_ids_of_recent_messages_are_found_by_subject_and_time() {
             .is_empty()
     );
 }
+
+#[tokio::test]
+async fn the_ids_of_dead_letters_and_gated_messages_are_found_in_their_own_streams() {
+    let server = Server::start();
+    let broker = server.broker().await;
+    let before = Timestamp::now();
+    let subjects = [
+        "inbound.sales.group.cid1",
+        "gated.sales.group.cid1",
+        "dead.inbound.sales",
+    ]
+    .map(|rest| format!("dingtalk.{rest}"));
+    for (number, subject) in (0..).zip(&subjects) {
+        let message = Outgoing {
+            subject: subject.clone(),
+            ..message(number)
+        };
+        broker.store(&message).await.unwrap();
+    }
+    let asked: HashSet<String> = subjects.into_iter().collect();
+    let ids = broker.ids_since(&asked, before).await.unwrap();
+    assert_eq!(ids.len(), 3);
+}
