@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::stage::{CALL, Stage};
-use crate::broker::nats::until;
+use crate::support::wait;
 
 const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
@@ -137,7 +137,7 @@ async fn a_stop_finishes_what_is_being_sent_and_leaves_the_rest_for_the_next() {
             .await;
     }
     let line = stage.start("sales");
-    until("a call is under way", || async {
+    wait::until_true("a call under way", || async {
         let ledger = stage.broker.bucket(Bucket::Ledger);
         let entry = ledger.read("sales:r0").await.unwrap();
         entry.is_some_and(|entry| entry.value.windows(7).any(|bytes| bytes == b"sending"))
@@ -174,7 +174,7 @@ async fn a_broker_that_is_killed_under_load_costs_no_request_and_repeats_none() 
     stage.sim.delivered_count(20).await.unwrap();
     stage.server.kill();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    stage.server.restart();
+    stage.server.restart().await;
     stage.done().await;
     for user in 0..6 {
         let expected: Vec<String> = (0..120)
@@ -317,7 +317,7 @@ async fn a_request_that_another_bridge_took_over_is_let_go_with_all_that_waits_b
             .await
             .is_ok()
     };
-    until("another bridge took it over while it waits", taken).await;
+    wait::until_true("another bridge to take it over while it waits", taken).await;
     stage.done().await;
     assert_eq!(stage.texts_to("u1"), ["0", "1", "2"]);
     assert_eq!(stage.receipts().await, 3);

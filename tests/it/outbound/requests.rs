@@ -7,7 +7,7 @@ use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH, USER_SEND_PATH};
 use serde_json::json;
 
 use super::stage::Stage;
-use crate::broker::nats::until;
+use crate::support::wait;
 
 const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
@@ -363,7 +363,7 @@ async fn an_account_that_is_refused_as_a_whole_is_held_and_the_others_go_on() {
         .publish(".ops.user.u1", json!({"id": "goes", "text": "b"}))
         .await;
     assert_eq!(stage.receipt("ops", "goes").await.outcome, Outcome::Sent);
-    until("the account is held", || async {
+    wait::until_true("the account to be held", || async {
         let seen = stage.health.snapshot();
         let held = |name: &str| {
             let account = seen.accounts.iter().find(|(key, _)| key.as_str() == name);

@@ -3,6 +3,7 @@
 
 pub(crate) mod bridge;
 pub(crate) mod nats;
+pub(crate) mod sections;
 pub(crate) mod wait;
 pub(crate) mod world;
 

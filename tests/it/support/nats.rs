@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use nats_dingtalk::broker::Broker;
+use nats_dingtalk::config;
+use nats_dingtalk::telemetry::{Health, Metrics};
 use tempfile::TempDir;
 
-use super::{free_port, wait};
+use super::{free_port, sections, wait};
 
 /// The broker of one test; killed and wiped when dropped.
 pub(crate) struct Nats {
@@ -13,6 +17,7 @@ pub(crate) struct Nats {
     dir: TempDir,
     child: Option<Child>,
     extra: String,
+    login: Option<(String, String)>,
 }
 
 /// The program: from the environment as `make test` sets it, else from PATH.
@@ -29,12 +34,32 @@ impl Nats {
 
     /// Starts a broker with more lines in its configuration.
     pub(crate) async fn start_with(extra: &str) -> Self {
-        let mut nats = Self {
+        Self::start_as(extra.to_owned(), None).await
+    }
+
+    /// Starts a broker that lets in one user with a password.
+    pub(crate) async fn start_guarded(user: &str, password: &str) -> Self {
+        let extra = format!("authorization {{ user: {user:?}, password: {password:?} }}");
+        Self::start_as(extra, Some((user.to_owned(), password.to_owned()))).await
+    }
+
+    /// A broker that is not there yet; [`Nats::restart`] starts it.
+    pub(crate) fn absent() -> Self {
+        Self::new(String::new(), None)
+    }
+
+    fn new(extra: String, login: Option<(String, String)>) -> Self {
+        Self {
             port: free_port(),
             dir: TempDir::new().unwrap(),
             child: None,
-            extra: extra.to_owned(),
-        };
+            extra,
+            login,
+        }
+    }
+
+    async fn start_as(extra: String, login: Option<(String, String)>) -> Self {
+        let mut nats = Self::new(extra, login);
         nats.restart().await;
         nats
     }
@@ -82,7 +107,7 @@ impl Nats {
             });
         self.child = Some(child);
         wait::until("nats-server to answer", async || {
-            let client = async_nats::connect(self.url()).await.ok()?;
+            let client = self.try_client().await?;
             let jetstream = async_nats::jetstream::new(client);
             jetstream.query_account().await.ok()
         })
@@ -91,12 +116,52 @@ impl Nats {
 
     /// A client of its own.
     pub(crate) async fn client(&self) -> async_nats::Client {
-        async_nats::connect(self.url()).await.unwrap()
+        self.try_client().await.expect("a broker that answers")
+    }
+
+    /// A client of its own, when the broker answers.
+    pub(crate) async fn try_client(&self) -> Option<async_nats::Client> {
+        let options = match &self.login {
+            None => async_nats::ConnectOptions::new(),
+            Some((user, password)) => {
+                async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            }
+        };
+        options
+            .reconnect_delay_callback(|_| Duration::from_millis(50))
+            .connect(self.url())
+            .await
+            .ok()
+    }
+
+    /// Sends it a signal by name, such as `STOP`, which freezes it.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("a broker that runs").id();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(pid.to_string())
+            .status();
+        assert!(status.unwrap().success());
     }
 
     /// JetStream through a client of its own.
     pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.client().await)
+    }
+
+    /// The bridge's side of it, with streams.
+    pub(crate) async fn broker(&self) -> Broker {
+        let broker = self.unprepared(&sections::nats()).await;
+        broker.prepare().await.unwrap();
+        broker
+    }
+
+    /// The same without streams.
+    pub(crate) async fn unprepared(&self, section: &config::Nats) -> Broker {
+        let health = Health::new(&["broker"]);
+        Broker::connect(section, &self.url(), Metrics::new(), health)
+            .await
+            .unwrap()
     }
 }
 
