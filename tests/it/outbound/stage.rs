@@ -14,7 +14,7 @@ use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
 };
 use nats_dingtalk::outbound::{Drain, Mover, MoverParts, Outbound, Parts, Served, Strays, Timings};
-use nats_dingtalk::sim::{BOT_TOPIC, Message, OPEN_PATH, Sim, SimApp, SimOptions};
+use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::{Health, Metrics};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -172,6 +172,20 @@ impl Stage {
             timings(),
         );
         tokio::spawn(strays.run(CancellationToken::new()));
+    }
+
+    /// Lets DingTalk misbehave.
+    pub(super) async fn inject(&self, fault: Fault) {
+        self.sim.inject(fault).await.unwrap();
+    }
+
+    /// Publishes `count` requests `r0`, `r1`, … that say their number, in turn to `users` people.
+    pub(super) async fn publish_load(&self, count: usize, users: usize) {
+        for n in 0..count {
+            let body = json!({"id": format!("r{n}"), "text": n.to_string()});
+            let subject = format!(".sales.user.u{}", n % users);
+            self.publish(&subject, body).await;
+        }
     }
 
     /// Publishes a request; its stream sequence.
