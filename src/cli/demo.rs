@@ -3,23 +3,22 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use tokio::sync::Notify;
 
 use super::exit::Failure;
+use super::life::Life;
 use super::print;
 use super::story::{self, Stage};
 use crate::bridge::{Bridge, Ended, Reload};
 use crate::broker::Broker;
 use crate::config::{self, Config, Environment, Overrides, Source};
 use crate::dingtalk::api::Http;
-use crate::ops::{Signals, Stop};
+use crate::ops::Stop;
 use crate::sim::{Sim, SimApp, SimOptions};
-use crate::telemetry::{Health, Metrics, init_log};
+use crate::telemetry::{Health, Metrics};
 
 /// The configuration of the demo, as it stands in the repository.
 const CONFIG: &str = include_str!("../../config/demo.toml");
@@ -61,20 +60,10 @@ pub(super) async fn execute(args: DemoArgs) -> Result<(), Failure> {
     let source = source(&args, &folder.0, port, sim.api_url()).map_err(Failure::Failed)?;
     let environment = Environment::default();
     let config = config::load_from(&source, &environment)?;
-    init_log(&config.log).map_err(Failure::usage)?;
-    let signals = Signals::install().map_err(Failure::failed)?;
-    let stop = Stop::new(config.ops.stop_grace);
-    let reload = Reload {
-        wanted: Arc::new(Notify::new()),
-        source,
-        environment,
-    };
-    let wanted = Arc::clone(&reload.wanted);
-    let told = tokio::select! {
-        told = Box::pin(perform(&args, config, sim, stop.clone(), reload)) => told,
-        // Never ends by itself: a signal only moves `stop`.
-        () = signals.watch(stop, &wanted) => Ok(()),
-    };
+    let life = Life::begin(&config, source, environment)?;
+    let told = life
+        .spend(|stop, reload| perform(&args, config, sim, stop, reload))
+        .await;
     told.map_err(Failure::Failed)
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod exit;
+mod life;
 mod print;
 mod run;
 mod schema;

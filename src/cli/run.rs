@@ -1,17 +1,14 @@
 //! `run`: the bridge, until a signal stops it. It knows no part of the bridge.
 
-use std::sync::Arc;
-
 use clap::Args;
-use tokio::sync::Notify;
 
 use super::exit::Failure;
+use super::life::Life;
 use super::settings::BridgeArgs;
 use crate::bridge::{Bridge, BridgeError, Ended, Reload};
 use crate::broker::BrokerError;
 use crate::config::{self, Config, Environment};
-use crate::ops::{Signals, Stop};
-use crate::telemetry::init_log;
+use crate::ops::Stop;
 
 /// Run the bridge
 ///
@@ -34,25 +31,13 @@ pub(super) async fn execute(args: RunArgs) -> Result<(), Failure> {
     let environment = Environment::capture();
     let config = config::load_from(&source, &environment)?;
     config.require_accounts()?;
-    init_log(&config.log).map_err(Failure::usage)?;
-    let signals = Signals::install().map_err(Failure::failed)?;
-    let stop = Stop::new(config.ops.stop_grace);
-    let reload = Reload {
-        wanted: Arc::new(Notify::new()),
-        source,
-        environment,
-    };
-    let wanted = Arc::clone(&reload.wanted);
+    let life = Life::begin(&config, source, environment)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.len(),
         "bridge starts"
     );
-    let ended = tokio::select! {
-        ended = Box::pin(serve(config, stop.clone(), reload)) => ended,
-        // Never ends by itself: a signal only moves `stop` or `wanted`.
-        () = signals.watch(stop, &wanted) => Ok(Ended::CutShort),
-    };
+    let ended = life.spend(|stop, reload| serve(config, stop, reload)).await;
     match ended {
         Ok(Ended::Clean) => Ok(()),
         Ok(Ended::CutShort) => Err(Failure::CutShort),

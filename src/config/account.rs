@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 use super::text;
@@ -40,7 +40,7 @@ pub struct Account {
 }
 
 /// What an account lets in, decided before anything visible or billed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// In groups, only messages that mention the robot or match a pattern; default false.
     pub require_mention: bool,
@@ -77,27 +77,12 @@ impl PartialEq for Policy {
     }
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            require_mention: false,
-            free_response_chats: Vec::new(),
-            mention_patterns: Vec::new(),
-            allowed_users: Vec::new(),
-            allowed_chats: Vec::new(),
-            direct_messages: DirectMessages::All,
-            gated: Gated::Drop,
-        }
-    }
-}
-
 /// Who may write in 1:1 chats.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DirectMessages {
     /// Everybody (whom `allowed_users` lets in).
+    #[default]
     All,
     /// Only those named in `allowed_users`, even when the list is empty.
     Allowed,
@@ -106,12 +91,11 @@ pub enum DirectMessages {
 }
 
 /// What happens to a message that the policy keeps out. It is acknowledged and counted either way.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Gated {
     /// Nothing more.
+    #[default]
     Drop,
     /// Published under `<prefix>.gated.>`.
     Publish,
@@ -179,8 +163,8 @@ impl Default for RawAccount {
             mention_patterns: Vec::new(),
             allowed_users: Vec::new(),
             allowed_chats: Vec::new(),
-            direct_messages: DirectMessages::All,
-            gated: Gated::Drop,
+            direct_messages: DirectMessages::default(),
+            gated: Gated::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::bot::{Message, Scene, bot_body};
+use super::bot::Message;
 use super::gateway::{Opcode, Out, Payload, Task, Template, Turn, burst_msg_id, put_frame};
 use super::state::Shared;
 use super::{Sim, SimError};
@@ -146,22 +146,13 @@ impl Shared {
     fn template(&self, burst: &Burst) -> Result<Template, SimError> {
         let app = self.known(&burst.app)?;
         let message = Message::in_group("@CHAT@", "load-user", burst.text.as_str());
-        let (webhook, webhook_until) = self.new_session(&app, &message);
-        let (robot_code, app_id) = {
+        let data = self.bot_data(&app, &message, "@MSG@");
+        let app_id = {
             let world = self.world();
             let known = world.apps.get(&app);
             let known = known.ok_or_else(|| SimError::NoSuchApp(burst.app.clone()))?;
-            (known.robot_code.clone(), known.app_id.clone())
+            known.app_id.clone()
         };
-        let scene = Scene {
-            app: &app,
-            robot_code: &robot_code,
-            corp_id: &self.corp_id,
-            webhook: &webhook,
-            webhook_until,
-            now: self.now_millis(),
-        };
-        let data = bot_body(&message, "@MSG@", &scene).to_string();
         let groups = (0..burst.groups.max(1)).map(|group| format!("cidBurst{group:06}=="));
         Ok(Template::new(app, &app_id, &data, groups.collect()))
     }

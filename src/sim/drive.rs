@@ -80,6 +80,26 @@ impl Shared {
             .await
     }
 
+    /// `data` of a bot message, with a session webhook of its own.
+    pub(super) fn bot_data(&self, app: &Arc<str>, message: &Message, msg_id: &str) -> String {
+        let (webhook, webhook_until) = self.new_session(app, message);
+        let robot_code = self
+            .world()
+            .apps
+            .get(app)
+            .map(|app| app.robot_code.clone())
+            .unwrap_or_default();
+        let scene = Scene {
+            app,
+            robot_code: &robot_code,
+            corp_id: &self.corp_id,
+            webhook: &webhook,
+            webhook_until,
+            now: self.now_millis(),
+        };
+        bot_body(message, msg_id, &scene).to_string()
+    }
+
     /// Somebody writes; the message has its own session webhook.
     pub(super) async fn say(
         &self,
@@ -89,22 +109,7 @@ impl Shared {
     ) -> Result<String, SimError> {
         let app = self.known(app)?;
         let msg_id = message.msg_id.clone().unwrap_or_else(new_msg_id);
-        let (webhook, webhook_until) = self.new_session(&app, message);
-        let robot_code = self
-            .world()
-            .apps
-            .get(&app)
-            .map(|app| app.robot_code.clone())
-            .unwrap_or_default();
-        let scene = Scene {
-            app: &app,
-            robot_code: &robot_code,
-            corp_id: &self.corp_id,
-            webhook: &webhook,
-            webhook_until,
-            now: self.now_millis(),
-        };
-        let data = bot_body(message, &msg_id, &scene).to_string();
+        let data = self.bot_data(&app, message, &msg_id);
         let envelope = Envelope::new(Arc::clone(&app), "CALLBACK", BOT_TOPIC, &[], &data);
         let pushed = self
             .push(Payload::Envelope(Arc::new(envelope)), 0, aim)

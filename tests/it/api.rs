@@ -8,10 +8,12 @@ use nats_dingtalk::dingtalk::api::{
     Accepted, Api, ApiError, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{
-    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown, Secret,
+    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown,
 };
 use nats_dingtalk::sim::{Fault, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::Metrics;
+
+use crate::support::sections;
 
 const BATCH: &str = "/v1.0/robot/oToMessages/batchSend";
 const GROUP: &str = "/v1.0/robot/groupMessages/send";
@@ -26,24 +28,10 @@ async fn sim() -> Sim {
 }
 
 fn api(sim: &Sim, rate: u32, secret: &str) -> Api {
-    let dingtalk = config::Dingtalk {
-        api_url: sim.api_url().to_owned(),
-        oapi_url: sim.oapi_url().to_owned(),
-        ca_file: None,
-        proxy: None,
-        no_proxy: None,
-        timeout: Duration::from_secs(1),
-    };
+    let dingtalk = sections::dingtalk(sim, Duration::from_secs(1));
     let account = config::Account {
-        client_id: "dingapp".to_owned(),
-        client_secret: Secret::new(secret),
-        robot_code: "dingapp".to_owned(),
-        connections: 2,
-        events: false,
-        delegate: false,
-        paused: false,
         rate: NonZeroU32::new(rate).unwrap(),
-        policy: config::Policy::default(),
+        ..sections::account("dingapp", secret)
     };
     let name = AccountName::parse("sales").unwrap();
     let http = Http::new(&dingtalk).unwrap();

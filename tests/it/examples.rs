@@ -18,7 +18,7 @@ use nats_dingtalk::message::{
 };
 use tempfile::TempDir;
 
-use crate::broker::nats::Server;
+use crate::support::nats::Nats;
 use crate::support::wait;
 
 /// Starting an interpreter, or building the Rust agent, on a busy machine.
@@ -132,9 +132,9 @@ async fn say(broker: &Broker, id: &str, (kind, chat): (Kind, &str), text: &str) 
 
 /// Starts the agent, speaks in a group and in a 1:1 chat, and looks at what it asks the bridge for.
 async fn answers_where_it_was_spoken_to(command: Command, dir: TempDir) {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let inbound = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
     say(
         &broker,

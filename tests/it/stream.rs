@@ -2,7 +2,6 @@
 //! come and go, one account parked for what only people can cure.
 
 use std::collections::HashSet;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use nats_dingtalk::config;
@@ -10,7 +9,7 @@ use nats_dingtalk::dingtalk::net::Net;
 use nats_dingtalk::dingtalk::stream::{
     Ack, Delivery, FrameType, Link, LinkChange, LinkConfig, LinkEvent, Timings,
 };
-use nats_dingtalk::message::{AccountName, Secret};
+use nats_dingtalk::message::AccountName;
 use nats_dingtalk::sim::{
     BOT_TOPIC, Burst, CardPress, Fault, FrameState, FrameView, Message, OpenRefusal, Sim, SimApp,
     SimOptions,
@@ -21,6 +20,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::sections;
 
 const APP: &str = "dingstream";
 const SECRET: &str = "stream-secret";
@@ -65,14 +66,7 @@ fn link(
     timings: Timings,
     deliveries: mpsc::Sender<Delivery>,
 ) -> Bridge {
-    let dingtalk = config::Dingtalk {
-        api_url: sim.api_url().to_owned(),
-        oapi_url: sim.oapi_url().to_owned(),
-        ca_file: None,
-        proxy: None,
-        no_proxy: None,
-        timeout: Duration::from_secs(5),
-    };
+    let dingtalk = sections::dingtalk(sim, Duration::from_secs(5));
     let net = Net::new(&dingtalk).unwrap();
     let health = Health::new(&[]);
     let http = reqwest::Client::builder()
@@ -83,15 +77,9 @@ fn link(
     let link = Link::new(LinkConfig {
         name: account(),
         account: config::Account {
-            client_id: APP.to_owned(),
-            client_secret: Secret::new(SECRET),
-            robot_code: APP.to_owned(),
             connections,
             events: true,
-            delegate: false,
-            paused: false,
-            rate: NonZeroU32::new(20).unwrap(),
-            policy: config::Policy::default(),
+            ..sections::account(APP, SECRET)
         },
         api_url: dingtalk.api_url.clone(),
         http,

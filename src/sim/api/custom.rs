@@ -4,24 +4,24 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::Sha256;
 use tokio::time::Instant;
 
 use super::errors::Refusal;
+use super::sends::{conclude, ok, posted};
 use super::token::is_json;
 use super::webhook::{check, too_fast};
 use crate::message::{Secret, Timestamp};
-use crate::sim::record::{Sent, SentVia, Verdict};
+use crate::sim::record::{Sent, SentVia};
 use crate::sim::state::Shared;
 
 /// How far the timestamp of a signature may be off.
@@ -82,38 +82,23 @@ pub(super) async fn send(
     body: Bytes,
 ) -> Response {
     let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let kind = parsed.get("msgtype").and_then(Value::as_str);
-    let mut sent = Sent {
-        msg_key: kind.unwrap_or_default().to_owned(),
-        msg_param: parsed.clone(),
-        ..Sent::draft(SentVia::CustomRobot)
-    };
+    let mut sent = posted(&parsed, SentVia::CustomRobot);
     let outcome = if is_json(&headers) {
         check(&parsed, body.len()).and_then(|()| apply(&shared, &query, &parsed, &mut sent))
     } else {
         Err(Refusal::oapi(43004, "无效的HTTP HEADER Content-Type"))
     };
-    let response = match outcome {
-        Ok(Applied::Repeated) => return ok(),
-        Ok(Applied::Sent) => ok(),
-        Err(refusal) => {
-            let code = refusal.code.clone();
-            sent.verdict = Verdict::Refused { code };
-            refusal.into_response()
-        }
-    };
-    shared.world().log_sent(sent, shared.options.keep);
-    response
+    match outcome {
+        Ok(Applied::Repeated) => ok(),
+        Ok(Applied::Sent) => conclude(&shared, sent, Ok(ok())),
+        Err(refusal) => conclude(&shared, sent, Err(refusal)),
+    }
 }
 
 enum Applied {
     Sent,
     /// The `msgUuid` was there before: nothing new is visible.
     Repeated,
-}
-
-fn ok() -> Response {
-    Json(json!({"errcode": 0, "errmsg": "ok"})).into_response()
 }
 
 fn apply(

@@ -5,6 +5,7 @@ mod errors;
 mod listener;
 mod open;
 mod robot;
+mod sends;
 mod token;
 mod webhook;
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::errors::Refusal;
+use super::sends::conclude;
 use super::token::is_json;
 use super::{GROUP_SEND_PATH, USER_SEND_PATH};
 use crate::sim::record::{Sent, SentVia, Verdict};
@@ -85,16 +86,8 @@ fn send(shared: &Shared, headers: &HeaderMap, body: &[u8], via: SentVia) -> Resp
         }
         apply(shared, &app, &parsed, &mut sent)
     });
-    let response = match outcome {
-        Ok(answer) => Json(answer).into_response(),
-        Err(refusal) => {
-            let code = refusal.code.clone();
-            sent.verdict = Verdict::Refused { code };
-            refusal.into_response()
-        }
-    };
-    shared.world().log_sent(sent, shared.options.keep);
-    response
+    let answer = outcome.map(|answer| Json(answer).into_response());
+    conclude(shared, sent, answer)
 }
 
 /// The send as far as the body can be read.

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::errors::Refusal;
+use super::sends::{conclude, ok, posted};
 use super::token::is_json;
-use crate::sim::record::{Sent, SentVia, Verdict};
+use crate::sim::record::{Sent, SentVia};
 use crate::sim::state::{Shared, World};
 
 /// Bytes that a body may have.
@@ -35,28 +35,14 @@ pub(super) async fn send_by_session(
     body: Bytes,
 ) -> Response {
     let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let kind = parsed.get("msgtype").and_then(Value::as_str);
-    let mut sent = Sent {
-        msg_key: kind.unwrap_or_default().to_owned(),
-        msg_param: parsed.clone(),
-        ..Sent::draft(SentVia::Webhook)
-    };
+    let mut sent = posted(&parsed, SentVia::Webhook);
     let outcome = apply(&shared, &query.session, &mut sent).and_then(|()| {
         if !is_json(&headers) {
             return Err(Refusal::oapi(43004, "无效的HTTP HEADER Content-Type"));
         }
         check(&parsed, body.len())
     });
-    let response = match outcome {
-        Ok(()) => Json(json!({"errcode": 0, "errmsg": "ok"})).into_response(),
-        Err(refusal) => {
-            let code = refusal.code.clone();
-            sent.verdict = Verdict::Refused { code };
-            refusal.into_response()
-        }
-    };
-    shared.world().log_sent(sent, shared.options.keep);
-    response
+    conclude(&shared, sent, outcome.map(|()| ok()))
 }
 
 /// Finds the session and counts the post.

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nats_dingtalk::broker::{Broker, Outgoing};
-use nats_dingtalk::config::{Nats, NatsAuth};
+use nats_dingtalk::config::{self, NatsAuth};
 use nats_dingtalk::message::Secret;
 use nats_dingtalk::telemetry::{Health, Metrics, PartState};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::nats::{PATIENCE, Server, section, until};
+use crate::support::nats::Nats;
+use crate::support::sections;
+use crate::support::wait::{self, PATIENCE};
 
 fn user(password: &str) -> NatsAuth {
     NatsAuth::User {
@@ -19,7 +21,7 @@ fn user(password: &str) -> NatsAuth {
     }
 }
 
-async fn connect(section: &Nats, url: &str, health: &Health) -> Broker {
+async fn connect(section: &config::Nats, url: &str, health: &Health) -> Broker {
     Broker::connect(section, url, Metrics::new(), health.clone())
         .await
         .unwrap()
@@ -31,11 +33,11 @@ fn state(health: &Health) -> PartState {
 
 #[tokio::test]
 async fn user_and_password_from_the_section_or_the_url_let_every_connection_in() {
-    let server = Server::with(&["--user", "bridge", "--pass", "s3cr3t"]);
-    let mut known = section();
+    let server = Nats::start_guarded("bridge", "s3cr3t").await;
+    let mut known = sections::nats();
     known.auth = user("s3cr3t");
     let in_url = server.url().replace("//", "//bridge:s3cr3t@");
-    for (section, url) in [(known, server.url()), (section(), in_url)] {
+    for (section, url) in [(known, server.url()), (sections::nats(), in_url)] {
         let health = Health::new(&["broker"]);
         let broker = connect(&section, &url, &health).await;
         timeout(PATIENCE, broker.prepare()).await.unwrap().unwrap();
@@ -54,36 +56,39 @@ async fn user_and_password_from_the_section_or_the_url_let_every_connection_in()
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_missing_broker_stand_on_the_health_board_without_the_password() {
-    let mut server = Server::with(&["--user", "bridge", "--pass", "s3cr3t"]);
-    let mut wrong = section();
+async fn a_wrong_password_stands_on_the_health_board_and_is_not_told() {
+    let server = Nats::start_guarded("bridge", "s3cr3t").await;
+    let mut wrong = sections::nats();
     wrong.auth = user("wr0ng");
     let health = Health::new(&["broker"]);
     let begun = Instant::now();
     let broker = connect(&wrong, &server.url(), &health).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
-    until("the board names the refusal", || async {
+    wait::until_true("the board to name the refusal", || async {
         matches!(state(&health), PartState::Down(why) if why.contains("authorization"))
     })
     .await;
     assert!(!format!("{:?} {broker:?}", health.snapshot()).contains("wr0ng"));
     assert!(!broker.connected());
-    server.kill();
+}
 
-    let away = section();
-    let broker = connect(&away, &server.url(), &health).await;
+#[tokio::test]
+async fn a_broker_that_is_missing_comes_and_goes_is_followed_by_the_health_board() {
+    let mut server = Nats::absent();
+    let health = Health::new(&["broker"]);
+    let broker = connect(&sections::nats(), &server.url(), &health).await;
     let stop = CancellationToken::new();
     let watching = broker.watch(stop.clone());
     let story = async {
         let down = || async { matches!(state(&health), PartState::Down(_)) };
-        until("the board says down", down).await;
-        server.restart_with(&[]);
-        until("the board says up", || async {
+        wait::until_true("the board to say down", down).await;
+        server.restart().await;
+        wait::until_true("the board to say up", || async {
             state(&health) == PartState::Up
         })
         .await;
         server.kill();
-        until("the board says down again", down).await;
+        wait::until_true("the board to say down again", down).await;
         stop.cancel();
     };
     tokio::join!(watching, story);

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use async_nats::jetstream;
 use bytes::Bytes;
 use nats_dingtalk::broker::{Broker, Feed, Incoming, Outgoing};
 use nats_dingtalk::message::AccountName;
 use tokio::time::{Instant, timeout};
 
-use super::nats::{PATIENCE, Server, section, until};
+use crate::support::nats::Nats;
+use crate::support::sections;
+use crate::support::wait::{self, PATIENCE};
 
 fn sales() -> AccountName {
     AccountName::parse("sales").unwrap()
@@ -38,15 +39,15 @@ fn number(incoming: &Incoming) -> u64 {
         .unwrap()
 }
 
-async fn left(server: &Server) -> u64 {
-    let jetstream = jetstream::new(server.client().await);
+async fn left(server: &Nats) -> u64 {
+    let jetstream = server.jetstream().await;
     let mut stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
     stream.info().await.unwrap().state.messages
 }
 
 #[tokio::test]
 async fn requests_come_whole_and_in_order_and_are_gone_when_done() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     for number in 0..20 {
         request(&broker, number).await;
@@ -70,16 +71,16 @@ async fn requests_come_whole_and_in_order_and_are_gone_when_done() {
 
 #[tokio::test]
 async fn a_rejected_request_is_gone_and_its_reason_is_in_the_advisory() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     request(&broker, 0).await;
     let mut feed = broker.requests(&sales());
     let incoming = next(&mut feed).await;
     incoming.reject("malformed: no\r\ncontent").await.unwrap();
     assert_eq!(left(&server).await, 0);
-    let jetstream = jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let stream = jetstream.get_stream("DINGTALK_ADVISORY").await.unwrap();
-    until("the advisory is stored", || async {
+    wait::until_true("the advisory", || async {
         let message = stream.get_raw_message(1).await;
         message.is_ok_and(|message| {
             let text = String::from_utf8_lossy(&message.payload).into_owned();
@@ -91,7 +92,7 @@ async fn a_rejected_request_is_gone_and_its_reason_is_in_the_advisory() {
 
 #[tokio::test]
 async fn what_is_dropped_comes_again_and_what_is_held_does_not() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     request(&broker, 0).await;
     request(&broker, 1).await;
@@ -109,7 +110,7 @@ async fn what_is_dropped_comes_again_and_what_is_held_does_not() {
 
 #[tokio::test]
 async fn a_successor_gets_what_its_predecessor_held_first_and_in_order() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     for number in 0..60 {
         request(&broker, number).await;
@@ -122,7 +123,7 @@ async fn a_successor_gets_what_its_predecessor_held_first_and_in_order() {
     for done in held.drain(..10) {
         done.done().await.unwrap();
     }
-    let successor = server.unprepared(&section()).await;
+    let successor = server.unprepared(&sections::nats()).await;
     let mut second = successor.requests(&sales());
     let early = timeout(Duration::from_millis(1500), second.next()).await;
     assert!(early.is_err(), "only one bridge is pinned");
@@ -146,7 +147,7 @@ async fn a_successor_gets_what_its_predecessor_held_first_and_in_order() {
 
 #[tokio::test]
 async fn a_feed_that_is_closed_hands_over_at_once() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     request(&broker, 0).await;
     let mut first = broker.requests(&sales());
@@ -167,7 +168,7 @@ async fn a_feed_that_is_closed_hands_over_at_once() {
 
 #[tokio::test]
 async fn a_feed_survives_the_kill_of_the_server_and_the_loss_of_its_consumer() {
-    let mut server = Server::start();
+    let mut server = Nats::start().await;
     let broker = server.broker().await;
     let mut feed = broker.requests(&sales());
     let mut seen = HashSet::new();
@@ -182,7 +183,7 @@ async fn a_feed_survives_the_kill_of_the_server_and_the_loss_of_its_consumer() {
     server.kill();
     let dead = timeout(Duration::from_millis(500), feed.next()).await;
     drop(dead);
-    server.restart();
+    server.restart().await;
     for number in 10..20 {
         request(&broker, number).await;
     }
@@ -191,7 +192,7 @@ async fn a_feed_survives_the_kill_of_the_server_and_the_loss_of_its_consumer() {
         seen.insert(number(&incoming));
         incoming.done().await.unwrap();
     }
-    let jetstream = jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
     stream.delete_consumer("account-sales").await.unwrap();
     request(&broker, 20).await;
@@ -200,7 +201,7 @@ async fn a_feed_survives_the_kill_of_the_server_and_the_loss_of_its_consumer() {
 
 #[tokio::test]
 async fn bare_requests_come_in_order_and_canonical_ones_do_not_come_there() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     for (number, subject) in ["", ".sales", ".sales.user.a", ".other", ""]
         .into_iter()
@@ -224,12 +225,12 @@ async fn bare_requests_come_in_order_and_canonical_ones_do_not_come_there() {
 
 #[tokio::test]
 async fn a_retired_account_loses_its_consumer_unless_another_bridge_pulls() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     request(&broker, 0).await;
     let mut feed = broker.requests(&sales());
     next(&mut feed).await.done().await.unwrap();
-    let other = server.unprepared(&section()).await;
+    let other = server.unprepared(&sections::nats()).await;
     let pulling = async {
         let mut feed = other.requests(&sales());
         feed.next().await

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use nats_dingtalk::broker::{BrokerError, Bucket};
 use nats_dingtalk::message::Timestamp;
 
-use super::nats::{Server, until};
+use crate::support::nats::Nats;
+use crate::support::wait;
 
 #[tokio::test]
 async fn a_key_is_created_once_and_replaced_only_at_its_revision() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let ledger = server.broker().await.bucket(Bucket::Ledger);
     for key in ["sales/order+42%:==", "", "键", "a.b*c>d e"] {
         assert_eq!(ledger.read(key).await.unwrap(), None);
@@ -33,7 +34,7 @@ async fn a_key_is_created_once_and_replaced_only_at_its_revision() {
 
 #[tokio::test]
 async fn a_value_vanishes_when_its_time_is_over_and_its_key_can_be_created_again() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let webhooks = server.broker().await.bucket(Bucket::Webhooks);
     let soon = Timestamp::now().after(Duration::from_millis(1200));
     webhooks
@@ -42,7 +43,7 @@ async fn a_value_vanishes_when_its_time_is_over_and_its_key_can_be_created_again
         .unwrap();
     let entry = webhooks.read("chat").await.unwrap().unwrap();
     assert_eq!(entry.value, "old");
-    until("the value is gone", || async {
+    wait::until_true("the value to be gone", || async {
         webhooks.read("chat").await.unwrap().is_none()
     })
     .await;
@@ -55,7 +56,7 @@ async fn a_value_vanishes_when_its_time_is_over_and_its_key_can_be_created_again
         .put_until("chat", Bytes::from_static(b"past"), past)
         .await
         .unwrap();
-    until("the late value is gone", || async {
+    wait::until_true("the late value to be gone", || async {
         webhooks.read("chat").await.unwrap().is_none()
     })
     .await;
@@ -63,10 +64,10 @@ async fn a_value_vanishes_when_its_time_is_over_and_its_key_can_be_created_again
 
 #[tokio::test]
 async fn a_key_that_another_client_deleted_can_be_created_again() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let ledger = server.broker().await.bucket(Bucket::Ledger);
     ledger.create("a", Bytes::from_static(b"1")).await.unwrap();
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let store = jetstream.get_key_value("DINGTALK_LEDGER").await.unwrap();
     store.delete("YQ").await.unwrap();
     assert_eq!(ledger.read("a").await.unwrap(), None);

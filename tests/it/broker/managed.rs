@@ -9,7 +9,9 @@ use nats_dingtalk::broker::{ManagedError, ManagedServer};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::nats::{free_port, program, until};
+use crate::support::free_port;
+use crate::support::nats::program;
+use crate::support::wait;
 
 async fn connects(url: &str) -> bool {
     let connecting = async_nats::connect(url);
@@ -36,7 +38,7 @@ async fn it_is_started_revived_after_a_kill_and_stopped() {
     let (url, pid, port) = (server.url(), server.pid().unwrap(), server.port());
     assert!(connects(&url).await);
     let context = async_nats::jetstream::new(async_nats::connect(&url).await.unwrap());
-    until("jetstream answers", || async {
+    wait::until_true("jetstream to answer", || async {
         context.query_account().await.is_ok()
     })
     .await;
@@ -45,7 +47,7 @@ async fn it_is_started_revived_after_a_kill_and_stopped() {
     let running = server.run(stop.clone());
     let story = async {
         kill(pid);
-        until("another process serves the same port", || async {
+        wait::until_true("another process to serve the same port", || async {
             let text = std::fs::read_to_string(dir.path().join("nats-server.pid"));
             text.is_ok_and(|text| text.trim().parse() != Ok(pid)) && connects(&url).await
         })
@@ -71,7 +73,7 @@ async fn a_server_that_a_killed_bridge_left_behind_is_stopped_first() {
         .spawn()
         .unwrap();
     let pid_file = dir.path().join("nats-server.pid");
-    until("the orphan runs", || async {
+    wait::until_true("the orphan to run", || async {
         std::fs::read_to_string(&pid_file).is_ok_and(|text| text.trim() == orphan.id().to_string())
     })
     .await;

@@ -4,6 +4,5 @@ mod connecting;
 mod feeds;
 mod keyvalue;
 mod managed;
-pub(crate) mod nats;
 mod publishing;
 mod streams;

@@ -9,7 +9,9 @@ use nats_dingtalk::broker::{BrokerError, Outgoing, Publisher};
 use nats_dingtalk::message::Timestamp;
 use tokio::time::{Instant, timeout};
 
-use super::nats::{PATIENCE, Server, section};
+use crate::support::nats::Nats;
+use crate::support::sections;
+use crate::support::wait::PATIENCE;
 
 fn message(number: u64) -> Outgoing {
     Outgoing {
@@ -20,8 +22,8 @@ fn message(number: u64) -> Outgoing {
 }
 
 /// Sequence numbers as they were published, in stream order.
-async fn stored(server: &Server) -> Vec<u64> {
-    let jetstream = async_nats::jetstream::new(server.client().await);
+async fn stored(server: &Nats) -> Vec<u64> {
+    let jetstream = server.jetstream().await;
     let mut stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
     let count = stream.info().await.unwrap().state.messages;
     if count == 0 {
@@ -60,7 +62,7 @@ async fn settle_all(publisher: &mut Publisher) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_window_survives_two_kills_of_the_server_without_loss_repeat_or_disorder() {
     const TOTAL: u64 = 30_000;
-    let mut server = Server::start();
+    let mut server = Nats::start().await;
     let broker = server.broker().await;
     let mut publisher = broker.publisher(256);
     let (mut next, mut acked, mut kills) = (0, 0, 0);
@@ -80,7 +82,7 @@ async fn a_window_survives_two_kills_of_the_server_without_loss_repeat_or_disord
             down_since = Some(Instant::now());
         }
         if down_since.is_some_and(|since| since.elapsed() > Duration::from_millis(700)) {
-            server.restart();
+            server.restart().await;
             down_since = None;
         }
     }
@@ -100,7 +102,7 @@ async fn a_window_survives_two_kills_of_the_server_without_loss_repeat_or_disord
 
 #[tokio::test]
 async fn a_server_that_freezes_for_longer_than_the_deadline_costs_neither_loss_nor_order() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let mut publisher = broker.publisher(64);
     publisher.publish(0, message(0)).await;
@@ -121,10 +123,10 @@ async fn a_server_that_freezes_for_longer_than_the_deadline_costs_neither_loss_n
 
 #[tokio::test]
 async fn what_is_published_while_the_broker_is_away_is_stored_in_order_when_it_comes() {
-    let mut server = Server::start();
+    let mut server = Nats::start().await;
     server.broker().await;
     server.kill();
-    let broker = server.unprepared(&section()).await;
+    let broker = server.unprepared(&sections::nats()).await;
     let mut publisher = broker.publisher(64);
     for number in 0..64 {
         let publishing = publisher.publish(number, message(number));
@@ -135,7 +137,7 @@ async fn what_is_published_while_the_broker_is_away_is_stored_in_order_when_it_c
     assert!(!publisher.has_room());
     let early = timeout(Duration::from_millis(300), publisher.settled()).await;
     assert!(early.is_err(), "nothing settles without a broker");
-    server.restart();
+    server.restart().await;
     let tokens = settle_all(&mut publisher).await;
     assert_eq!(tokens, (0..64).collect::<Vec<_>>());
     assert_eq!(stored(&server).await, tokens);
@@ -143,7 +145,7 @@ async fn what_is_published_while_the_broker_is_away_is_stored_in_order_when_it_c
 
 #[tokio::test]
 async fn a_message_that_was_stored_before_is_settled_as_a_duplicate() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let first = broker.store(&message(1)).await.unwrap();
     assert!(!first.duplicate);
@@ -156,9 +158,9 @@ async fn a_message_that_was_stored_before_is_settled_as_a_duplicate() {
 
 #[tokio::test]
 async fn a_full_stream_and_a_message_that_is_too_large_are_refused_and_the_rest_goes_on() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
     let mut config = stream.cached_info().config.clone();
     config.max_messages = 2;
@@ -187,25 +189,25 @@ async fn a_full_stream_and_a_message_that_is_too_large_are_refused_and_the_rest_
 
 #[tokio::test]
 async fn a_forgotten_message_is_given_back_and_settles_no_more() {
-    let mut server = Server::start();
+    let mut server = Nats::start().await;
     server.broker().await;
     server.kill();
-    let broker = server.unprepared(&section()).await;
+    let broker = server.unprepared(&sections::nats()).await;
     let mut publisher = broker.publisher(8);
     for number in 0..3 {
         publisher.publish(number, message(number)).await;
     }
     assert_eq!(publisher.forget(1).unwrap(), message(1));
     assert!(publisher.forget(1).is_none());
-    server.restart();
+    server.restart().await;
     assert_eq!(settle_all(&mut publisher).await, [0, 2]);
     assert_eq!(stored(&server).await, [0, 2]);
 }
 
 #[tokio::test]
 async fn a_subject_that_no_stream_takes_is_kept_until_one_does() {
-    let server = Server::start();
-    let broker = server.unprepared(&section()).await;
+    let server = Nats::start().await;
+    let broker = server.unprepared(&sections::nats()).await;
     let mut publisher = broker.publisher(8);
     for number in 0..5 {
         publisher.publish(number, message(number)).await;
@@ -219,7 +221,7 @@ async fn a_subject_that_no_stream_takes_is_kept_until_one_does() {
 
 #[tokio::test]
 async fn store_once_leaves_a_subject_that_holds_a_message_alone() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let receipt = |id: &str, body: &'static str| Outgoing {
         subject: "dingtalk.receipt.sales.order-42".into(),
@@ -244,7 +246,7 @@ async fn store_once_leaves_a_subject_that_holds_a_message_alone() {
 
 #[tokio::test]
 async fn the_ids_of_recent_messages_are_found_by_subject_and_time() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let before = Timestamp::now();
     for number in 0..2100 {

@@ -6,7 +6,8 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use bytes::Bytes;
 use nats_dingtalk::broker::Outgoing;
 
-use super::nats::{Server, section};
+use crate::support::nats::Nats;
+use crate::support::sections;
 
 const STREAMS: [&str; 10] = [
     "DINGTALK_INBOUND",
@@ -23,16 +24,16 @@ const STREAMS: [&str; 10] = [
 
 #[tokio::test]
 async fn every_stream_is_created_once_by_bridges_that_start_together() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let (one, two) = (
-        server.unprepared(&section()).await,
-        server.unprepared(&section()).await,
+        server.unprepared(&sections::nats()).await,
+        server.unprepared(&sections::nats()).await,
     );
     let (first, second) = tokio::join!(one.prepare(), two.prepare());
     first.unwrap();
     second.unwrap();
     one.prepare().await.unwrap();
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     for name in STREAMS {
         let stream = jetstream.get_stream(name).await.unwrap();
         let config = &stream.cached_info().config;
@@ -48,9 +49,9 @@ async fn every_stream_is_created_once_by_bridges_that_start_together() {
 
 #[tokio::test]
 async fn a_stream_that_an_operator_limited_is_respected_and_an_unfit_one_is_refused() {
-    let server = Server::start();
+    let server = Nats::start().await;
     server.broker().await;
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let jetstream = server.jetstream().await;
     let inbound = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
     let mut config = inbound.cached_info().config.clone();
     config.max_bytes = 1 << 30;
@@ -60,7 +61,7 @@ async fn a_stream_that_an_operator_limited_is_respected_and_an_unfit_one_is_refu
 
     config.duplicate_window = Duration::from_secs(60);
     jetstream.update_stream(config).await.unwrap();
-    let broker = server.unprepared(&section()).await;
+    let broker = server.unprepared(&sections::nats()).await;
     let error = broker.prepare().await.unwrap_err().to_string();
     assert!(error.contains("DINGTALK_INBOUND"), "{error}");
     assert!(error.contains("--dupe-window=1800s"), "{error}");
@@ -68,8 +69,8 @@ async fn a_stream_that_an_operator_limited_is_respected_and_an_unfit_one_is_refu
 
 #[tokio::test]
 async fn a_stream_in_memory_and_subjects_of_another_stream_are_refused() {
-    let server = Server::start();
-    let jetstream = async_nats::jetstream::new(server.client().await);
+    let server = Nats::start().await;
+    let jetstream = server.jetstream().await;
     let config = Config {
         name: "DINGTALK_INBOUND".into(),
         subjects: vec!["dingtalk.inbound.>".into()],
@@ -77,7 +78,7 @@ async fn a_stream_in_memory_and_subjects_of_another_stream_are_refused() {
         ..Config::default()
     };
     jetstream.create_stream(config).await.unwrap();
-    let broker = server.unprepared(&section()).await;
+    let broker = server.unprepared(&sections::nats()).await;
     let error = broker.prepare().await.unwrap_err().to_string();
     assert!(error.contains("storage is memory"), "{error}");
 
@@ -94,7 +95,7 @@ async fn a_stream_in_memory_and_subjects_of_another_stream_are_refused() {
         "{error}"
     );
 
-    let mut replicated = section();
+    let mut replicated = sections::nats();
     replicated.replicas = 3;
     jetstream.delete_stream("MINE").await.unwrap();
     let broker = server.unprepared(&replicated).await;
@@ -104,7 +105,7 @@ async fn a_stream_in_memory_and_subjects_of_another_stream_are_refused() {
 
 #[tokio::test]
 async fn a_large_body_goes_through_the_object_store_whole() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let body: Bytes = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
     let key = "dingabc:msg+X/==";
@@ -115,7 +116,7 @@ async fn a_large_body_goes_through_the_object_store_whole() {
 
 #[tokio::test]
 async fn requests_that_nobody_takes_are_found_and_removed() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     for (number, subject) in [
         "dingtalk.outbound",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::stage::{CALL, Stage};
-use crate::broker::nats::until;
+use crate::support::wait;
 
 const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
@@ -19,13 +19,11 @@ async fn a_bridge_that_dies_in_the_middle_of_a_send_leaves_it_uncertain_and_unre
     let stage = Stage::open(&["sales"]).await;
     let path = GROUP_SEND_PATH.to_owned();
     stage
-        .sim
         .inject(Fault::ApplyThenHold {
             path,
             times: Some(1),
         })
-        .await
-        .unwrap();
+        .await;
     let subject = format!(".sales.group.{GROUP}");
     stage
         .publish(&subject, json!({"id": "doubt", "text": "once"}))
@@ -120,14 +118,12 @@ async fn a_stop_finishes_what_is_being_sent_and_leaves_the_rest_for_the_next() {
     let stage = Stage::open(&["sales"]).await;
     let path = USER_SEND_PATH.to_owned();
     stage
-        .sim
         .inject(Fault::Delay {
             path,
             ms: 700,
             times: Some(1),
         })
-        .await
-        .unwrap();
+        .await;
     for n in 0..3 {
         stage
             .publish(
@@ -137,7 +133,7 @@ async fn a_stop_finishes_what_is_being_sent_and_leaves_the_rest_for_the_next() {
             .await;
     }
     let line = stage.start("sales");
-    until("a call is under way", || async {
+    wait::until_true("a call under way", || async {
         let ledger = stage.broker.bucket(Bucket::Ledger);
         let entry = ledger.read("sales:r0").await.unwrap();
         entry.is_some_and(|entry| entry.value.windows(7).any(|bytes| bytes == b"sending"))
@@ -157,24 +153,18 @@ async fn a_broker_that_is_killed_under_load_costs_no_request_and_repeats_none() 
     let mut stage = Stage::open(&["sales"]).await;
     let path = USER_SEND_PATH.to_owned();
     stage
-        .sim
         .inject(Fault::Delay {
             path,
             ms: 40,
             times: None,
         })
-        .await
-        .unwrap();
-    for n in 0..120 {
-        let user = n % 6;
-        let body = json!({"id": format!("r{n}"), "text": format!("{n}")});
-        stage.publish(&format!(".sales.user.u{user}"), body).await;
-    }
+        .await;
+    stage.publish_load(120, 6).await;
     let _line = stage.start("sales");
     stage.sim.delivered_count(20).await.unwrap();
     stage.server.kill();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    stage.server.restart();
+    stage.server.restart().await;
     stage.done().await;
     for user in 0..6 {
         let expected: Vec<String> = (0..120)
@@ -195,19 +185,13 @@ async fn a_bridge_that_is_killed_again_and_again_under_load_repeats_nothing() {
     let stage = Stage::open(&["sales"]).await;
     let path = USER_SEND_PATH.to_owned();
     stage
-        .sim
         .inject(Fault::Delay {
             path,
             ms: 60,
             times: None,
         })
-        .await
-        .unwrap();
-    for n in 0..60 {
-        let user = n % 4;
-        let body = json!({"id": format!("r{n}"), "text": format!("{n}")});
-        stage.publish(&format!(".sales.user.u{user}"), body).await;
-    }
+        .await;
+    stage.publish_load(60, 4).await;
     for sent in [8, 20] {
         let line = stage.start("sales");
         stage.sim.delivered_count(sent).await.unwrap();
@@ -247,12 +231,8 @@ async fn a_second_replica_takes_over_in_order_and_repeats_nothing() {
         ms: 50,
         times: None,
     };
-    stage.sim.inject(delay).await.unwrap();
-    for n in 0..80 {
-        let user = n % 4;
-        let body = json!({"id": format!("r{n}"), "text": format!("{n}")});
-        stage.publish(&format!(".sales.user.u{user}"), body).await;
-    }
+    stage.inject(delay).await;
+    stage.publish_load(80, 4).await;
     let first = stage.start("sales");
     stage.sim.delivered_count(4).await.unwrap();
     let _second = stage.start_on(&other, "sales", "secret-sales");
@@ -291,7 +271,7 @@ async fn a_request_that_another_bridge_took_over_is_let_go_with_all_that_waits_b
         body: String::new(),
         times: Some(1),
     };
-    stage.sim.inject(busy).await.unwrap();
+    stage.inject(busy).await;
     for n in 0..3 {
         stage
             .publish(
@@ -317,7 +297,7 @@ async fn a_request_that_another_bridge_took_over_is_let_go_with_all_that_waits_b
             .await
             .is_ok()
     };
-    until("another bridge took it over while it waits", taken).await;
+    wait::until_true("another bridge to take it over while it waits", taken).await;
     stage.done().await;
     assert_eq!(stage.texts_to("u1"), ["0", "1", "2"]);
     assert_eq!(stage.receipts().await, 3);

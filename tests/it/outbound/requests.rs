@@ -7,7 +7,7 @@ use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH, USER_SEND_PATH};
 use serde_json::json;
 
 use super::stage::Stage;
-use crate::broker::nats::until;
+use crate::support::wait;
 
 const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
@@ -74,21 +74,17 @@ async fn one_key_gives_one_visible_message_and_one_receipt() {
 async fn each_outcome_has_its_receipt_and_what_was_given_up_its_dead_letter() {
     let stage = Stage::open(&["sales"]).await;
     stage
-        .sim
         .inject(Fault::UnknownUser {
             user: "ghost".into(),
         })
-        .await
-        .unwrap();
+        .await;
     let path = GROUP_SEND_PATH.to_owned();
     stage
-        .sim
         .inject(Fault::ApplyThenHold {
             path,
             times: Some(1),
         })
-        .await
-        .unwrap();
+        .await;
     let past = Timestamp::from_millis(1).to_string();
     stage
         .publish(".sales.user.u1", json!({"id": "sent", "text": "a"}))
@@ -217,12 +213,10 @@ async fn what_is_wrong_is_refused_with_the_reason_and_never_sent() {
 async fn a_chat_that_is_refused_for_now_delays_no_other_and_keeps_its_order() {
     let stage = Stage::open(&["sales"]).await;
     stage
-        .sim
         .inject(Fault::FlowControlUser {
             user: "slow".into(),
         })
-        .await
-        .unwrap();
+        .await;
     let soon = Timestamp::now().after(Duration::from_secs(8)).to_string();
     stage
         .publish(
@@ -291,19 +285,15 @@ async fn a_long_markdown_goes_out_in_order_with_one_receipt_that_lists_its_parts
 async fn users_who_are_put_off_are_tried_again_alone_and_unknown_ones_are_named() {
     let stage = Stage::open(&["sales"]).await;
     stage
-        .sim
         .inject(Fault::UnknownUser {
             user: "ghost".into(),
         })
-        .await
-        .unwrap();
+        .await;
     stage
-        .sim
         .inject(Fault::FlowControlUser {
             user: "busy".into(),
         })
-        .await
-        .unwrap();
+        .await;
     let soon = Timestamp::now().after(Duration::from_secs(6)).to_string();
     let body = json!({"id": "all", "text": "hi", "expires_at": soon});
     stage.publish(".sales.user.u1%2Cghost%2Cbusy", body).await;
@@ -327,15 +317,13 @@ async fn throttled_and_broken_answers_are_tried_again_until_it_is_sent() {
         let path = USER_SEND_PATH.to_owned();
         let body = body.to_owned();
         stage
-            .sim
             .inject(Fault::Reject {
                 path,
                 status,
                 body,
                 times: Some(1),
             })
-            .await
-            .unwrap();
+            .await;
     }
     stage
         .publish(".sales.user.u1", json!({"id": "a", "text": "a"}))
@@ -363,7 +351,7 @@ async fn an_account_that_is_refused_as_a_whole_is_held_and_the_others_go_on() {
         .publish(".ops.user.u1", json!({"id": "goes", "text": "b"}))
         .await;
     assert_eq!(stage.receipt("ops", "goes").await.outcome, Outcome::Sent);
-    until("the account is held", || async {
+    wait::until_true("the account to be held", || async {
         let seen = stage.health.snapshot();
         let held = |name: &str| {
             let account = seen.accounts.iter().find(|(key, _)| key.as_str() == name);

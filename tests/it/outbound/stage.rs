@@ -8,27 +8,29 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::StorageType};
 use futures_util::StreamExt;
 use nats_dingtalk::broker::{Broker, Bucket};
-use nats_dingtalk::config::{Account, Dingtalk, Policy};
+use nats_dingtalk::config::Account;
 use nats_dingtalk::dingtalk::api::{Api, Http};
 use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
 };
 use nats_dingtalk::outbound::{Drain, Mover, MoverParts, Outbound, Parts, Served, Strays, Timings};
-use nats_dingtalk::sim::{BOT_TOPIC, Message, OPEN_PATH, Sim, SimApp, SimOptions};
+use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::{Health, Metrics};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::nats::{Server, until};
+use crate::support::nats::Nats;
+use crate::support::sections;
+use crate::support::wait;
 
 /// Deadline of a call to DingTalk in these tests.
 pub(super) const CALL: Duration = Duration::from_millis(1500);
 
 /// Everything that a test of the outbound side needs.
 pub(super) struct Stage {
-    pub(super) server: Server,
+    pub(super) server: Nats,
     pub(super) sim: Sim,
     pub(super) broker: Broker,
     pub(super) stream: jetstream::Context,
@@ -79,7 +81,7 @@ pub(super) fn timings() -> Timings {
 impl Stage {
     /// Opens the stage for these accounts.
     pub(super) async fn open(accounts: &[&str]) -> Self {
-        let server = Server::start();
+        let server = Nats::start().await;
         let broker = server.broker().await;
         let sim = Sim::start(SimOptions {
             apps: accounts
@@ -92,7 +94,7 @@ impl Stage {
         })
         .await
         .unwrap();
-        let stream = jetstream::new(server.client().await);
+        let stream = server.jetstream().await;
         Self {
             server,
             sim,
@@ -105,24 +107,10 @@ impl Stage {
     }
 
     fn api(&self, name: &str, secret: &str) -> Api {
-        let dingtalk = Dingtalk {
-            api_url: self.sim.api_url().to_owned(),
-            oapi_url: self.sim.oapi_url().to_owned(),
-            ca_file: None,
-            proxy: None,
-            no_proxy: Some("127.0.0.1".to_owned()),
-            timeout: CALL,
-        };
+        let dingtalk = sections::dingtalk(&self.sim, CALL);
         let section = Account {
-            client_id: app_of(name),
-            client_secret: Secret::new(secret),
-            robot_code: app_of(name),
-            connections: 1,
-            events: false,
-            delegate: false,
-            paused: false,
             rate: NonZeroU32::new(500).unwrap(),
-            policy: Policy::default(),
+            ..sections::account(&app_of(name), secret)
         };
         let http = Http::new(&dingtalk).unwrap();
         Api::new(
@@ -186,6 +174,20 @@ impl Stage {
         tokio::spawn(strays.run(CancellationToken::new()));
     }
 
+    /// Lets DingTalk misbehave.
+    pub(super) async fn inject(&self, fault: Fault) {
+        self.sim.inject(fault).await.unwrap();
+    }
+
+    /// Publishes `count` requests `r0`, `r1`, … that say their number, in turn to `users` people.
+    pub(super) async fn publish_load(&self, count: usize, users: usize) {
+        for n in 0..count {
+            let body = json!({"id": format!("r{n}"), "text": n.to_string()});
+            let subject = format!(".sales.user.u{}", n % users);
+            self.publish(&subject, body).await;
+        }
+    }
+
     /// Publishes a request; its stream sequence.
     pub(super) async fn publish(&self, subject: &str, payload: impl ToString) -> u64 {
         self.publish_with(subject, &[], payload).await
@@ -224,7 +226,7 @@ impl Stage {
         let subject = self.subjects.receipt(&account(name), &id);
         let stream = self.stream.get_stream("DINGTALK_RECEIPT").await.unwrap();
         let found = || async { stream.get_last_raw_message_by_subject(&subject).await.ok() };
-        until(&format!("there is a receipt on {subject}"), || async {
+        wait::until_true(&format!("a receipt on {subject}"), || async {
             found().await.is_some()
         })
         .await;
@@ -250,7 +252,7 @@ impl Stage {
 
     /// Waits until every request is acknowledged.
     pub(super) async fn done(&self) {
-        until("every request is acknowledged", || async {
+        wait::until_true("every request to be acknowledged", || async {
             match self.stream.get_stream("DINGTALK_OUTBOUND").await {
                 Ok(stream) => stream.cached_info().state.messages == 0,
                 Err(_) => false,
@@ -309,7 +311,7 @@ impl Stage {
             }
         };
         drop(socket);
-        until("the connection is gone", || async {
+        wait::until_true("the connection to be gone", || async {
             self.sim.live_links(&app).is_empty()
         })
         .await;

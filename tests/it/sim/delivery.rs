@@ -11,7 +11,7 @@ use nats_dingtalk::sim::{
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 
-use super::{APP, Client, GROUP, OTHER, data, open, options, start};
+use super::{APP, Client, GROUP, OTHER, address, data, options, start};
 
 #[tokio::test]
 async fn a_message_is_pushed_acked_and_not_redelivered() {
@@ -200,21 +200,13 @@ async fn pushes_spread_over_the_connections_that_subscribed() {
     .await;
     let _first = Client::connect(&sim, APP).await;
     let _second = Client::connect(&sim, APP).await;
-    let answer: Value = open(
+    let url = address(
         &sim,
         APP,
         "secret-1",
         json!([{"type": "EVENT", "topic": "*"}]),
     )
-    .await
-    .json()
-    .await
-    .unwrap();
-    let url = format!(
-        "{}?ticket={}",
-        sim.gateway_url(),
-        answer["ticket"].as_str().unwrap()
-    );
+    .await;
     let _events_only = connect_async(url).await.unwrap();
     sim.connected(APP, 3).await.unwrap();
     for n in 0..60 {

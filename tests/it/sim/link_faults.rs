@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message as Ws;
 
-use super::{APP, Client, PATIENCE, bot_and_events, data, open, options, start};
+use super::{APP, Client, PATIENCE, address, bot_and_events, data, options, start};
 
 #[tokio::test]
 async fn a_disconnect_frame_silences_the_socket_and_then_closes_it() {
@@ -91,16 +91,7 @@ async fn connection_faults_do_what_they_say() {
     })
     .await
     .unwrap();
-    let answer: Value = open(&sim, APP, "secret-1", bot_and_events())
-        .await
-        .json()
-        .await
-        .unwrap();
-    let url = format!(
-        "{}?ticket={}",
-        sim.gateway_url(),
-        answer["ticket"].as_str().unwrap()
-    );
+    let url = address(&sim, APP, "secret-1", bot_and_events()).await;
     let (socket, _) = connect_async(url).await.unwrap();
     let seen = Client { socket }.until_gone().await;
     assert!(matches!(seen.as_slice(), [Ws::Close(_)]), "{seen:?}");
@@ -113,16 +104,7 @@ async fn connection_faults_do_what_they_say() {
     })
     .await
     .unwrap();
-    let answer: Value = open(&sim, APP, "secret-1", bot_and_events())
-        .await
-        .json()
-        .await
-        .unwrap();
-    let url = format!(
-        "{}?ticket={}",
-        sim.gateway_url(),
-        answer["ticket"].as_str().unwrap()
-    );
+    let url = address(&sim, APP, "secret-1", bot_and_events()).await;
     assert!(connect_async(&url).await.is_err());
 }
 

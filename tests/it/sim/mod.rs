@@ -65,6 +65,18 @@ pub(super) async fn open(
         .unwrap()
 }
 
+/// Opens a connection; where its WebSocket is to be had.
+pub(super) async fn address(sim: &Sim, app: &str, secret: &str, subscriptions: Value) -> String {
+    let answer = open(sim, app, secret, subscriptions).await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    format!(
+        "{}?ticket={}",
+        answer["endpoint"].as_str().unwrap(),
+        answer["ticket"].as_str().unwrap()
+    )
+}
+
 /// A bare Stream client: it answers nothing by itself.
 pub(super) struct Client {
     pub(super) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -73,15 +85,8 @@ pub(super) struct Client {
 impl Client {
     pub(super) async fn connect(sim: &Sim, app: &str) -> Self {
         let secret = if app == APP { "secret-1" } else { "secret-2" };
-        let answer = open(sim, app, secret, bot_and_events()).await;
-        assert_eq!(answer.status(), 200);
-        let answer: Value = answer.json().await.unwrap();
+        let url = address(sim, app, secret, bot_and_events()).await;
         let before = sim.live_links(app).len();
-        let url = format!(
-            "{}?ticket={}",
-            answer["endpoint"].as_str().unwrap(),
-            answer["ticket"].as_str().unwrap()
-        );
         let (socket, _) = connect_async(url).await.unwrap();
         sim.connected(app, before + 1).await.unwrap();
         Self { socket }

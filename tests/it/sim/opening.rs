@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message as Ws;
 
-use super::{APP, Client, bot_and_events, data, open, options, start};
+use super::{APP, Client, address, bot_and_events, data, open, options, start};
 
 #[tokio::test]
 async fn a_ticket_opens_one_connection_and_no_second() {
@@ -43,16 +43,7 @@ async fn an_old_ticket_and_the_connection_over_the_limit_are_refused() {
         ..options()
     })
     .await;
-    let answer: Value = open(&sim, APP, "secret-1", bot_and_events())
-        .await
-        .json()
-        .await
-        .unwrap();
-    let url = format!(
-        "{}?ticket={}",
-        sim.gateway_url(),
-        answer["ticket"].as_str().unwrap()
-    );
+    let url = address(&sim, APP, "secret-1", bot_and_events()).await;
     assert!(connect_async(url).await.is_err());
 
     let sim = start(SimOptions {
@@ -61,16 +52,7 @@ async fn an_old_ticket_and_the_connection_over_the_limit_are_refused() {
     })
     .await;
     let _only = Client::connect(&sim, APP).await;
-    let answer: Value = open(&sim, APP, "secret-1", bot_and_events())
-        .await
-        .json()
-        .await
-        .unwrap();
-    let url = format!(
-        "{}?ticket={}",
-        sim.gateway_url(),
-        answer["ticket"].as_str().unwrap()
-    );
+    let url = address(&sim, APP, "secret-1", bot_and_events()).await;
     assert!(connect_async(url).await.is_err());
 }
 

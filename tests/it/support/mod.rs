@@ -5,6 +5,7 @@ pub(crate) mod books;
 pub(crate) mod bridge;
 pub(crate) mod nats;
 pub(crate) mod orders;
+pub(crate) mod sections;
 pub(crate) mod wait;
 pub(crate) mod world;
 

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use nats_dingtalk::broker::Broker;
+use nats_dingtalk::config;
+use nats_dingtalk::telemetry::{Health, Metrics};
 use tempfile::TempDir;
 
-use super::{free_port, wait};
+use super::{free_port, sections, wait};
 
 /// The broker of one test; killed and wiped when dropped.
 pub(crate) struct Nats {
@@ -118,7 +122,11 @@ impl Nats {
                 async_nats::ConnectOptions::with_user_and_password(user.clone(), password.clone())
             }
         };
-        options.connect(self.url()).await.ok()
+        options
+            .reconnect_delay_callback(|_| Duration::from_millis(50))
+            .connect(self.url())
+            .await
+            .ok()
     }
 
     /// Sends it a signal by name, such as `STOP`, which freezes it.
@@ -134,6 +142,21 @@ impl Nats {
     /// JetStream through a client of its own.
     pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.client().await)
+    }
+
+    /// The bridge's side of it, with streams.
+    pub(crate) async fn broker(&self) -> Broker {
+        let broker = self.unprepared(&sections::nats()).await;
+        broker.prepare().await.unwrap();
+        broker
+    }
+
+    /// The same without streams.
+    pub(crate) async fn unprepared(&self, section: &config::Nats) -> Broker {
+        let health = Health::new(&["broker"]);
+        Broker::connect(section, &self.url(), Metrics::new(), health)
+            .await
+            .unwrap()
     }
 }
 
