@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod life;
 mod print;
+mod ready;
 mod run;
 mod schema;
 mod send;
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Ready(ready::ReadyArgs),
     Demo(demo::DemoArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
@@ -79,6 +81,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => wait(run::execute(args)),
         Command::Check(args) => wait(check::execute(args)),
+        Command::Ready(args) => wait(ready::execute(args)),
         Command::Demo(args) => wait(demo::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),

@@ -376,7 +376,7 @@ fn spawns(source: &Source) -> Vec<String> {
     source
         .code_lines()
         .filter(|(_, code)| spawns(code))
-        .map(|(line, _)| format!("{}:{line}: only bridge.rs and sim spawn tasks", source.path))
+        .map(|(line, _)| format!("{}:{line}: only bridge and sim spawn tasks", source.path))
         .collect()
 }
 

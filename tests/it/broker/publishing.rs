@@ -275,7 +275,7 @@ async fn the_ids_of_recent_messages_are_found_by_subject_and_time() {
 
 #[tokio::test]
 async fn the_ids_of_dead_letters_and_gated_messages_are_found_in_their_own_streams() {
-    let server = Server::start();
+    let server = Nats::start().await;
     let broker = server.broker().await;
     let before = Timestamp::now();
     let subjects = [

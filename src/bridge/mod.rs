@@ -1,0 +1,156 @@
+//! The composition root: builds every part, spawns it, supervises it, and stops it in the order of
+//! the flow. The only place that knows all parts, and the only one that spawns.
+
+mod accounts;
+mod running;
+mod tasks;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use self::running::Running;
+use crate::broker::{Broker, BrokerError, ManagedError, ManagedServer};
+use crate::config::{self, Config, ServerLocation};
+use crate::dingtalk::api::Http;
+use crate::dingtalk::net::Net;
+use crate::ops::{Admin, AdminError, Stop};
+use crate::spool::{Spool, SpoolError};
+use crate::telemetry::{Health, Metrics};
+
+/// Parts that `/ready` waits for.
+const PARTS: [&str; 4] = ["broker", "spool", "inbound", "outbound"];
+
+/// Why the bridge did not start, or ended.
+#[derive(Debug, Error)]
+pub enum BridgeError {
+    /// The nats-server that the bridge runs itself.
+    #[error(transparent)]
+    Server(#[from] ManagedError),
+    /// The connection or the streams.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The admin port.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// CA file or proxy; the text names the key.
+    #[error("{0}")]
+    Net(String),
+    /// A part of the bridge ended although nobody stopped it.
+    #[error("{0} ended unasked")]
+    Task(String),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that was held was finished.
+    Clean,
+    /// The drain was cut short; what was held is left to the broker, the spool and DingTalk.
+    CutShort,
+}
+
+/// What a running bridge reads its configuration from again.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// Notified when it is to be read now.
+    pub wanted: Arc<Notify>,
+    /// File and flags.
+    pub source: config::Source,
+    /// Environment.
+    pub environment: config::Environment,
+}
+
+/// A bridge that is built and not running yet: ports are bound, files are open.
+#[derive(Debug)]
+pub struct Bridge {
+    config: Config,
+    broker: Broker,
+    server: Option<ManagedServer>,
+    spool: Spool,
+    admin: Admin,
+    http: Http,
+    net: Net,
+    metrics: Metrics,
+    health: Health,
+}
+
+impl Bridge {
+    /// Binds and opens everything that can be wrong at start. The broker may be away; DingTalk is
+    /// not called yet.
+    ///
+    /// # Errors
+    /// [`BridgeError`], naming the configuration key concerned.
+    pub async fn connect(config: Config) -> Result<Self, BridgeError> {
+        let metrics = Metrics::new();
+        let health = Health::new(&PARTS);
+        let net =
+            Net::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
+        let http =
+            Http::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
+        let admin = Admin::bind(config.admin.clone(), health.clone(), metrics.clone()).await?;
+        let spool = Spool::open(&config.spool.dir, config.spool.max_bytes)?;
+        let (server, url) = match &config.nats.server {
+            ServerLocation::Url(url) => (None, url.clone()),
+            ServerLocation::Managed {
+                data_dir,
+                program,
+                port,
+            } => {
+                let server = ManagedServer::start(program.as_deref(), data_dir, *port).await?;
+                let url = server.url();
+                (Some(server), url)
+            }
+        };
+        let broker = Broker::connect(&config.nats, &url, metrics.clone(), health.clone()).await?;
+        Ok(Self {
+            config,
+            broker,
+            server,
+            spool,
+            admin,
+            http,
+            net,
+            metrics,
+            health,
+        })
+    }
+
+    /// Where health and metrics are served, once bound.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.addr()
+    }
+
+    /// Runs until `stop` has drained or aborted everything; a part that fails begins the drain of
+    /// the others.
+    ///
+    /// # Errors
+    /// [`BridgeError`] when a part ended unasked or the streams do not fit.
+    pub async fn run(self, stop: Stop, reload: Reload) -> Result<Ended, BridgeError> {
+        let mut running = Running::spawn(self, &reload);
+        let failed = tokio::select! {
+            result = running.supervise(&stop, &reload) => result.err(),
+            () = stop.abort.cancelled() => return Ok(Ended::CutShort),
+        };
+        if let Some(failure) = &failed {
+            error!(error = %failure, "a part failed, the others are drained");
+            stop.drain.cancel();
+        }
+        info!("draining");
+        let ended = tokio::select! {
+            () = running.drain() => Ended::Clean,
+            () = stop.enforce_deadline() => Ended::CutShort,
+        };
+        match ended {
+            Ended::Clean => info!("stopped"),
+            Ended::CutShort => warn!(tasks = running.tasks.len(), "drain cut short"),
+        }
+        failed.map_or(Ok(ended), Err)
+    }
+}
