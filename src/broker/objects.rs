@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use async_nats::jetstream::object_store::{GetErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, ObjectMetadata, ObjectStore};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
@@ -12,12 +12,20 @@ use super::hub::Hub;
 /// Name of the bucket, after the prefix.
 pub(super) const BUCKET: &str = "OBJECTS";
 
+/// Bytes of one message of an object, where the server takes that much (nats.md, section 3).
+const CHUNK: usize = 128 * 1024;
+
 /// Stores `body` under `key`, replacing what was there. The whole body is in memory, so every
 /// chunk is a full one (nats.md, section 3).
 pub(super) async fn put(hub: &Hub, key: &str, body: Bytes) -> Result<(), BrokerError> {
     let store = store(hub).await?;
     let mut reader = Cursor::new(body);
-    let put = store.put(key, &mut reader).await;
+    let object = ObjectMetadata {
+        name: key.to_owned(),
+        chunk_size: Some(CHUNK.min(hub.client().max_payload())),
+        ..ObjectMetadata::default()
+    };
+    let put = store.put(object, &mut reader).await;
     put.map(drop)
         .map_err(|error| BrokerError::Away(error.to_string()))
 }

@@ -1,6 +1,8 @@
 //! A message on its way into a stream, and the PubAck that comes back. It knows the wire form of
 //! both, and nothing of connections.
 
+use std::borrow::Cow;
+
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -33,8 +35,8 @@ static KNOWN: [(&str, HeaderName); 17] = known![
     header::SOURCE_SEQUENCE,
 ];
 
-/// Name and value of each header, in order.
-pub type Headers = Vec<(String, String)>;
+/// Name and value of each header, in order; names that the bridge writes itself are not copied.
+pub type Headers = Vec<(Cow<'static, str>, String)>;
 
 /// A message to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +64,7 @@ impl Outgoing {
             let known = KNOWN.iter().find(|(known, _)| known == name);
             let wire = match known {
                 Some((_, wire)) => wire.clone(),
-                None => HeaderName::try_from(name.as_str()).map_err(|_| refused())?,
+                None => HeaderName::try_from(name.as_ref()).map_err(|_| refused())?,
             };
             if self
                 .headers
@@ -85,7 +87,10 @@ pub(super) fn read_headers(map: Option<&HeaderMap>) -> Headers {
         .into_iter()
         .flat_map(HeaderMap::iter)
         .flat_map(|(name, values)| {
-            let pair = |value: &HeaderValue| (name.to_string(), value.as_str().to_owned());
+            let pair = |value: &HeaderValue| {
+                let name = Cow::Owned(name.to_string());
+                (name, value.as_str().to_owned())
+            };
             values.iter().map(pair)
         })
         .collect();
@@ -119,7 +124,7 @@ struct ApiError<'a> {
     #[serde(default)]
     err_code: u64,
     #[serde(default, borrow)]
-    description: std::borrow::Cow<'a, str>,
+    description: Cow<'a, str>,
 }
 
 /// Reads the answer to a publish.
@@ -198,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_line_break_in_a_header_is_refused_before_it_is_sent() {
-        let message = |name: &str, value: &str| Outgoing {
+        let message = |name: &'static str, value: &str| Outgoing {
             subject: "s".into(),
             headers: vec![(name.into(), value.into())],
             payload: Bytes::new(),
@@ -209,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_header_goes_out_and_comes_in_again_a_repeated_one_twice() {
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let pair = |name: &'static str, value: &str| (Cow::Borrowed(name), value.to_owned());
         let message = Outgoing {
             subject: "s".into(),
             headers: vec![

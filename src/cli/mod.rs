@@ -93,7 +93,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 }
 
 fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    // One thread: DingTalk's pace needs a fraction of a core, and without hand-overs between threads
+    // a frame costs half the processor time. Disk and name lookups have threads of their own.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::failed)?

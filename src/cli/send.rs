@@ -148,11 +148,8 @@ fn request(
     Ok(Outgoing {
         subject: config.nats.subjects.outbound(&args.account, kind, &chat),
         headers: vec![
-            (header::MSG_ID.to_owned(), id.as_str().to_owned()),
-            (
-                header::CONTENT_TYPE.to_owned(),
-                "application/json".to_owned(),
-            ),
+            (header::MSG_ID.into(), id.as_str().to_owned()),
+            (header::CONTENT_TYPE.into(), "application/json".to_owned()),
         ],
         payload,
     })

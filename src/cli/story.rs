@@ -40,7 +40,7 @@ pub(super) async fn echo(stage: &Stage, heard: &mut Replay) -> anyhow::Result<()
         let request = Request::plain(&format!("you said: {}", message.text));
         let answer = Outgoing {
             subject: reply.subject.to_string(),
-            headers: vec![(header::MSG_ID.to_owned(), format!("echo-{}", inbound.id))],
+            headers: vec![(header::MSG_ID.into(), format!("echo-{}", inbound.id))],
             payload: serde_json::to_vec(&request)?.into(),
         };
         stage.broker.store(&answer).await?;

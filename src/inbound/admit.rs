@@ -164,7 +164,7 @@ impl Admitter {
             warn!(%error, "the normalised view could not be written");
         }
         let mut headers = self.headers(delivery, reading, key);
-        headers.push((header::CE_DATASCHEMA.to_owned(), SCHEMA.to_owned()));
+        headers.push((header::CE_DATASCHEMA.into(), SCHEMA.to_owned()));
         Outgoing {
             subject,
             headers,
@@ -194,7 +194,7 @@ impl Admitter {
             (header::DEAD_REASON, DeadReason::Undecodable.as_str()),
             (header::DEAD_DETAIL, DETAIL),
         ] {
-            headers.push((name.to_owned(), value.to_owned()));
+            headers.push((name.into(), value.to_owned()));
         }
         Outgoing {
             subject: self.subjects.dead(Direction::Inbound, account),
@@ -207,7 +207,7 @@ impl Admitter {
         let account = delivery.account.as_str();
         let at: Timestamp = reading.sent_at.unwrap_or(delivery.received_at);
         let mut headers = Vec::with_capacity(16);
-        let mut put = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let mut put = |name: &'static str, value: String| headers.push((name.into(), value));
         put(header::MSG_ID, header_value(key));
         put(header::CE_SPECVERSION, "1.0".to_owned());
         put(header::CE_ID, header_value(key));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::record::{self, Record};
@@ -24,6 +24,8 @@ const WINDOW: usize = 128;
 const IDLE: Duration = Duration::from_millis(250);
 /// Pause after the broker or the disk refused.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often a standing refusal is logged.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
 /// Room that NATS needs around headers and body.
 const FRAMING: usize = 64;
 
@@ -60,6 +62,7 @@ impl Drain {
     /// Moves for ever.
     pub(super) async fn run(self) -> Infallible {
         let mut publisher = self.broker.publisher(WINDOW);
+        let mut complained_at: Option<Instant> = None;
         loop {
             let depth = self.spool.depth();
             self.metrics.spool_depth(depth.records, depth.bytes);
@@ -70,6 +73,7 @@ impl Drain {
             }
             match self.move_page(&mut publisher).await {
                 Ok(moved) => {
+                    complained_at = None;
                     self.metrics.spool_drained(moved);
                     let left = self.spool.depth().records;
                     if left == 0 && moved > 1 {
@@ -77,7 +81,10 @@ impl Drain {
                     }
                 }
                 Err(stuck) => {
-                    warn!(error = %stuck, spool.records = depth.records, "the spool cannot be drained now");
+                    if complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                        complained_at = Some(Instant::now());
+                        warn!(error = %stuck, spool.records = depth.records, "the spool cannot be drained now");
+                    }
                     // What is in flight is published again, under the same ids and in order.
                     publisher = self.broker.publisher(WINDOW);
                     sleep(PAUSE).await;
@@ -187,7 +194,7 @@ impl Drain {
         let claim = claim_of(&message.payload, &key);
         self.broker.put_object(&key, message.payload).await?;
         let mut headers = message.headers;
-        headers.push((header::CLAIM.to_owned(), key));
+        headers.push((header::CLAIM.into(), key));
         Ok(Outgoing {
             subject: message.subject,
             headers,

@@ -281,8 +281,13 @@ impl Flights {
 
     /// Begins to write what waits, unless a write is under way.
     pub(super) fn start_append(&mut self) {
-        let idle = self.append.is_some() || self.waiting.is_empty() || self.spool_rests();
-        if idle || self.route == Route::Broker {
+        if self.append.is_some() || self.spool_rests() {
+            return;
+        }
+        if self.route == Route::Broker {
+            return self.look_after_spool();
+        }
+        if self.waiting.is_empty() {
             return;
         }
         let count = self.waiting.len().min(self.batch);
@@ -294,6 +299,15 @@ impl Flights {
             .collect();
         let spool = self.spool.clone();
         self.append = Some(Box::pin(async move { spool.append(records).await }));
+    }
+
+    /// Opens a spool again that took nothing when it was needed last. Nothing waits for it now, so
+    /// no write would tell that it is whole, and the bridge would stay unready for ever.
+    fn look_after_spool(&mut self) {
+        if self.spool_failed.is_some() {
+            let spool = self.spool.clone();
+            self.append = Some(Box::pin(async move { spool.read(0, 1).await.map(drop) }));
+        }
     }
 
     /// The result of the write under way; pending while there is none. Cancel-safe.

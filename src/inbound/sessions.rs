@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::broker::{Broker, Bucket, KeyValue};
+use crate::broker::{Broker, BrokerError, Bucket, KeyValue};
 use crate::message::{SessionEntry, Timestamp};
 
 /// Webhooks between the loop and the writer; DingTalk sends 20 messages a second to an app, and
@@ -24,6 +24,8 @@ const WRITES: usize = 32;
 const FRESH: Duration = Duration::from_secs(30 * 60);
 /// Chats remembered for that; beyond it the memory starts anew.
 const CHATS: usize = 10_000;
+/// Pause before a write is tried again that the broker was away for.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Writes by message id in a second; beyond it only those by chat are made.
 const IDS_PER_SECOND: u32 = 500;
 
@@ -64,16 +66,20 @@ impl Sessions {
 }
 
 impl SessionWriter {
-    /// Writes until every near end is gone.
+    /// Writes until every near end is gone; while the broker is away, what is under way waits for it.
     pub async fn run(mut self) {
         let mut writes = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(()) = writes.next(), if !writes.is_empty() => {}
+                Some(left) = writes.next(), if !writes.is_empty() => {
+                    if let Some((key, entry)) = left {
+                        writes.push(write(self.bucket.clone(), key, entry, PAUSE));
+                    }
+                }
                 taken = self.queue.recv(), if writes.len() < WRITES => match taken {
                     Some((id, entry)) => {
                         for key in self.keys(&id, &entry) {
-                            writes.push(write(self.bucket.clone(), key, entry.clone()));
+                            writes.push(write(self.bucket.clone(), key, entry.clone(), Duration::ZERO));
                         }
                     }
                     None => break,
@@ -109,15 +115,22 @@ impl SessionWriter {
     }
 }
 
-async fn write(bucket: KeyValue, key: String, entry: SessionEntry) {
-    let Ok(value) = entry.encode() else {
-        return;
-    };
-    // Without it the reply goes through the Open API, so a failure is worth no retry.
-    if let Err(error) = bucket
-        .put_until(&key, Bytes::from(value), entry.expires_at)
-        .await
-    {
-        debug!(%error, dingtalk.account = %entry.account, "session webhook not kept");
+/// Writes one entry after `pause`; returns it while the broker is away and the webhook lives: an
+/// outsider cannot be answered in any other way.
+async fn write(
+    bucket: KeyValue,
+    key: String,
+    entry: SessionEntry,
+    pause: Duration,
+) -> Option<(String, SessionEntry)> {
+    if !pause.is_zero() {
+        sleep(pause).await;
     }
+    let value = entry.encode().ok()?;
+    let written = bucket.put_until(&key, Bytes::from(value), entry.expires_at);
+    let error = written.await.err()?;
+    debug!(%error, dingtalk.account = %entry.account, "session webhook not kept");
+    let again = matches!(error, BrokerError::Away(_))
+        && entry.expires_at.since(Timestamp::now()) > Duration::ZERO;
+    again.then_some((key, entry))
 }

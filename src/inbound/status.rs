@@ -51,12 +51,9 @@ pub async fn report_links(
         let message = Outgoing {
             subject: subjects.status(&event.account),
             headers: vec![
-                (header::MSG_ID.to_owned(), id),
-                (header::ACCOUNT.to_owned(), event.account.to_string()),
-                (
-                    header::CONTENT_TYPE.to_owned(),
-                    "application/json".to_owned(),
-                ),
+                (header::MSG_ID.into(), id),
+                (header::ACCOUNT.into(), event.account.to_string()),
+                (header::CONTENT_TYPE.into(), "application/json".to_owned()),
             ],
             payload: serde_json::to_vec(&status).unwrap_or_default().into(),
         };

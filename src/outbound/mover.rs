@@ -6,7 +6,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::broker::{Broker, Incoming, Outgoing};
+use crate::broker::{Broker, Headers, Incoming, Outgoing};
 use crate::message::{
     AccountName, DeadReason, Kind, OutboundAddress, Request, RequestId, Subjects, Target, header,
 };
@@ -154,14 +154,14 @@ impl Mover {
                 // Expectations of the publisher were about the bare subject.
                 && !name.to_ascii_lowercase().starts_with("nats-")
         };
-        let mut headers: Vec<(String, String)> = published
+        let mut headers: Headers = published
             .headers
             .iter()
             .filter(|(name, _)| kept(name))
             .cloned()
             .collect();
         let publication = published.publication;
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let mut add = |name: &'static str, value: String| headers.push((name.into(), value));
         // The original's `Nats-Msg-Id` stands for the bare message in the same stream.
         add(
             header::MSG_ID,

@@ -136,7 +136,7 @@ impl Matter<'_> {
         receipt: &Receipt,
     ) -> Result<Outgoing, serde_json::Error> {
         let mut headers = self.headers(format!("receipt:{}:{}", self.account, self.id));
-        headers.push((header::REQUEST_ID.to_owned(), self.id.as_str().to_owned()));
+        headers.push((header::REQUEST_ID.into(), self.id.as_str().to_owned()));
         Ok(Outgoing {
             subject: subjects.receipt(self.account, self.id),
             headers,
@@ -159,7 +159,7 @@ impl Matter<'_> {
             "dead:{}:{}:{}",
             self.account, publication.seq, publication.at
         ));
-        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let mut add = |name: &'static str, value: String| headers.push((name.into(), value));
         add(header::REQUEST_ID, self.id.as_str().to_owned());
         add(header::DEAD_REASON, reason.as_str().to_owned());
         add(header::DEAD_DETAIL, header_text(&detail));
@@ -191,15 +191,12 @@ impl Matter<'_> {
 
     fn headers(&self, message_id: String) -> Headers {
         let mut headers = vec![
-            (header::MSG_ID.to_owned(), message_id),
-            (
-                header::CONTENT_TYPE.to_owned(),
-                "application/json".to_owned(),
-            ),
-            (header::ACCOUNT.to_owned(), self.account.as_str().to_owned()),
+            (header::MSG_ID.into(), message_id),
+            (header::CONTENT_TYPE.into(), "application/json".to_owned()),
+            (header::ACCOUNT.into(), self.account.as_str().to_owned()),
         ];
         if let Some(trace) = header_value(&self.published.headers, header::TRACEPARENT) {
-            headers.push((header::TRACEPARENT.to_owned(), trace.to_owned()));
+            headers.push((header::TRACEPARENT.into(), trace.to_owned()));
         }
         headers
     }
@@ -229,7 +226,7 @@ mod tests {
             subject: "dingtalk.outbound.sales.user.u1".into(),
             headers: headers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .map(|(name, value)| ((*name).to_owned().into(), (*value).to_owned()))
                 .collect(),
             payload: Bytes::from_static(payload),
             publication: Publication {

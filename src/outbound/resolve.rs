@@ -339,7 +339,7 @@ mod tests {
     use crate::message::{Secret, Subjects};
 
     fn headers(pairs: &[(&str, &str)]) -> Headers {
-        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned().into(), (*value).to_owned());
         pairs.iter().map(owned).collect()
     }
 

@@ -1,11 +1,12 @@
 //! Every metric name and label of the bridge. Label values come from enums and account names.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,7 +21,7 @@ const ACK_BUCKETS: [f64; 12] = [
 ];
 
 /// How a received frame ended. Received = the sum of these + in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameOutcome {
     /// New in JetStream.
     Stored,
@@ -35,7 +36,7 @@ pub enum FrameOutcome {
 }
 
 /// Family of DingTalk calls that share a pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApiFamily {
     /// `connections/open`.
     Gateway,
@@ -50,7 +51,7 @@ pub enum ApiFamily {
 }
 
 /// How a DingTalk call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ApiOutcome {
     /// Accepted.
     Accepted,
@@ -64,24 +65,34 @@ pub enum ApiOutcome {
     Ambiguous,
 }
 
+/// An account as a label, without a copy: labels are looked up for every frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Name(AccountName);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AccountLabel {
-    account: String,
+    account: Name,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FrameLabels {
-    account: String,
+    account: Name,
     outcome: FrameOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SendLabels {
-    account: String,
+    account: Name,
     outcome: SendOutcome,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum SendOutcome {
     Sent,
     Failed,
@@ -91,9 +102,28 @@ enum SendOutcome {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabels {
-    account: String,
+    account: Name,
     family: ApiFamily,
     outcome: ApiOutcome,
+}
+
+/// Label values as Prometheus has them: lower case.
+macro_rules! label_values {
+    ($($label:ident { $($variant:ident => $text:literal),+ $(,)? })+) => {
+        $(impl EncodeLabelValue for $label {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+                let text = match self { $(Self::$variant => $text),+ };
+                text.encode(encoder)
+            }
+        })+
+    };
+}
+
+label_values! {
+    FrameOutcome { Stored => "stored", Duplicate => "duplicate", Spooled => "spooled", Gated => "gated", Refused => "refused" }
+    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook" }
+    ApiOutcome { Accepted => "accepted", Throttled => "throttled", Refused => "refused", Failed => "failed", Ambiguous => "ambiguous" }
+    SendOutcome { Sent => "sent", Failed => "failed", Expired => "expired", Uncertain => "uncertain" }
 }
 
 /// The metrics of one bridge; cheap to clone.
@@ -219,7 +249,7 @@ impl Metrics {
     /// A data frame that was counted as received ended.
     pub fn frame_ended(&self, account: &AccountName, outcome: FrameOutcome) {
         let labels = FrameLabels {
-            account: account.as_str().to_owned(),
+            account: Name(account.clone()),
             outcome,
         };
         self.0.frames.get_or_create(&labels).inc();
@@ -282,7 +312,7 @@ impl Metrics {
     /// A request ended with a receipt.
     pub fn request_ended(&self, account: &AccountName, outcome: Outcome) {
         let labels = SendLabels {
-            account: account.as_str().to_owned(),
+            account: Name(account.clone()),
             outcome: match outcome {
                 Outcome::Sent => SendOutcome::Sent,
                 Outcome::Failed => SendOutcome::Failed,
@@ -310,7 +340,7 @@ impl Metrics {
     /// A call to DingTalk ended.
     pub fn api_call(&self, account: &AccountName, family: ApiFamily, outcome: ApiOutcome) {
         let labels = ApiLabels {
-            account: account.as_str().to_owned(),
+            account: Name(account.clone()),
             family,
             outcome,
         };
@@ -341,6 +371,6 @@ impl Default for Metrics {
 
 fn label(account: &AccountName) -> AccountLabel {
     AccountLabel {
-        account: account.as_str().to_owned(),
+        account: Name(account.clone()),
     }
 }

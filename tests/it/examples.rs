@@ -124,7 +124,7 @@ async fn say(broker: &Broker, id: &str, (kind, chat): (Kind, &str), text: &str) 
     inbound.write("{}", &mut body).unwrap();
     let message = Outgoing {
         subject,
-        headers: vec![(header::MSG_ID.to_owned(), id.to_owned())],
+        headers: vec![(header::MSG_ID.into(), id.to_owned())],
         payload: Bytes::from(body),
     };
     broker.store(&message).await.unwrap();

@@ -235,7 +235,7 @@ async fn users_groups_and_webhooks_are_sent_to_with_one_token() {
         "{text}"
     );
     assert!(
-        text.contains(r#"family="Token",outcome="Accepted"} 1"#),
+        text.contains(r#"family="token",outcome="accepted"} 1"#),
         "{text}"
     );
     assert!(
@@ -315,7 +315,7 @@ async fn a_lost_answer_is_ambiguous_and_a_lost_connection_is_not() {
     );
     let error = ship(&api, &to_webhook(server.webhook())).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Ambiguous);
-    assert!(metrics.encode().contains(r#"outcome="Ambiguous"} 1"#));
+    assert!(metrics.encode().contains(r#"outcome="ambiguous"} 1"#));
 
     let webhook = server.webhook();
     drop(server);
@@ -410,7 +410,7 @@ async fn a_throttled_family_waits_and_the_others_do_not() {
         "{text}"
     );
     assert!(
-        text.contains(r#"family="SendUser",outcome="Throttled"} 1"#),
+        text.contains(r#"family="send_user",outcome="throttled"} 1"#),
         "{text}"
     );
 }

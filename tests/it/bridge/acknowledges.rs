@@ -105,7 +105,7 @@ async fn p1_when_neither_broker_nor_spool_takes_it_an_event_gets_later_and_a_mes
         world.sim.say(CLIENT_ID, message).await.unwrap();
     }
     wait::until_true("a full spool", async || {
-        let refused = ["outcome=\"Refused\""];
+        let refused = ["outcome=\"refused\""];
         world
             .bridge
             .metric("nats_dingtalk_frames_total", &refused)
@@ -167,7 +167,7 @@ async fn p1_journal_mode_acks_from_the_journal_and_publishes_behind_it() {
     world.sim.burst(&burst).await.unwrap();
     let stored = world.stored("DINGTALK_INBOUND", 500).await;
     assert_eq!(stored.len(), 500);
-    let spooled = ["outcome=\"Spooled\""];
+    let spooled = ["outcome=\"spooled\""];
     let spooled = world
         .bridge
         .metric("nats_dingtalk_frames_total", &spooled)

@@ -35,7 +35,7 @@ async fn p2_a_redelivery_under_a_new_frame_id_is_folded() {
             .len(),
         1
     );
-    let duplicate = ["outcome=\"Duplicate\""];
+    let duplicate = ["outcome=\"duplicate\""];
     let duplicates = world
         .bridge
         .metric("nats_dingtalk_frames_total", &duplicate)

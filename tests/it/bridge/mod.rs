@@ -1,10 +1,18 @@
 //! The promises of README.md, each through the front door: the bridge as its own process.
 
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test tells one story from its beginning to its end"
+)]
+
 mod acknowledges;
 mod counts_once;
 mod keeps_order;
 mod keeps_secrets;
 mod operates;
 mod receipts;
+mod reconnects;
 mod round_trip;
 mod survives;
+mod survives_sending;
+mod survives_storage;

@@ -335,7 +335,7 @@ async fn p6_every_frame_of_the_collection_is_kept_and_answered_where_it_can_be()
     .await;
     let inbound = messages(&world.nats, "DINGTALK_INBOUND").await.unwrap();
     let dead = messages(&world.nats, "DINGTALK_DEAD").await.unwrap();
-    let duplicates = ["outcome=\"Duplicate\""];
+    let duplicates = ["outcome=\"duplicate\""];
     let duplicates = world
         .bridge
         .metric("nats_dingtalk_frames_total", &duplicates)

@@ -60,7 +60,7 @@ async fn requests_come_whole_and_in_order_and_are_gone_when_done() {
             incoming.subject,
             format!("dingtalk.outbound.sales.user.u{}", expected % 5)
         );
-        let id = ("Nats-Msg-Id".to_owned(), format!("r{expected}"));
+        let id = ("Nats-Msg-Id".into(), format!("r{expected}"));
         assert_eq!(incoming.headers, [id]);
         assert_eq!((incoming.sequence, incoming.delivered), (expected + 1, 1));
         incoming.progress().await;

@@ -156,7 +156,7 @@ async fn requests_that_nobody_takes_are_found_and_removed() {
     );
     let stray = strays.iter().find(|stray| stray.sequence == 3).unwrap();
     assert_eq!(stray.payload, "hello");
-    assert_eq!(stray.headers, [("Nats-Msg-Id".to_owned(), "2".to_owned())]);
+    assert_eq!(stray.headers, [("Nats-Msg-Id".into(), "2".to_owned())]);
     assert_eq!(broker.unserved(1).await.unwrap().len(), 1);
     for sequence in [3, 4, 6, 6] {
         broker.remove_request(sequence).await.unwrap();

@@ -13,15 +13,21 @@ pub(crate) const CLIENT_ID: &str = "dingsales0000000000";
 /// Its secret: a canary that must never be seen anywhere.
 pub(crate) const CLIENT_SECRET: &str = "canary-client-secret-5f2c";
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_nats-dingtalk");
+
 /// How a test bridge is set up; [`Setup::start`] starts it.
 pub(crate) struct Setup {
     nats_url: String,
+    nats: String,
     dingtalk_url: String,
+    dingtalk: String,
     extra: String,
     account: String,
     spool: String,
     dir: Option<TempDir>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -29,13 +35,30 @@ impl Setup {
     pub(crate) fn new(nats_url: &str, dingtalk_url: &str) -> Self {
         Self {
             nats_url: nats_url.to_owned(),
+            nats: String::new(),
             dingtalk_url: dingtalk_url.to_owned(),
+            dingtalk: String::new(),
             extra: String::new(),
             account: String::new(),
             spool: String::new(),
             dir: None,
             arguments: Vec::new(),
+            wrapper: Vec::new(),
         }
+    }
+
+    /// More keys of the broker.
+    pub(crate) fn nats(mut self, keys: &str) -> Self {
+        self.nats.push_str(keys);
+        self.nats.push('\n');
+        self
+    }
+
+    /// More keys of DingTalk.
+    pub(crate) fn dingtalk(mut self, keys: &str) -> Self {
+        self.dingtalk.push_str(keys);
+        self.dingtalk.push('\n');
+        self
     }
 
     /// More keys for the account, such as `events = true`.
@@ -59,6 +82,16 @@ impl Setup {
         self
     }
 
+    /// A script for `sh` that runs before the bridge in the same process, its folder being `$1`, in a
+    /// mount namespace of its own.
+    pub(crate) fn after_mounting(mut self, script: &str) -> Self {
+        let script = format!("set -e; {script}; shift; exec \"$@\"");
+        self.wrapper = ["unshare", "-rm", "sh", "-c", &script, "sh"]
+            .map(ToOwned::to_owned)
+            .to_vec();
+        self
+    }
+
     /// The folder of an earlier life, with its spool.
     pub(crate) fn in_dir(mut self, dir: TempDir) -> Self {
         self.dir = Some(dir);
@@ -68,10 +101,12 @@ impl Setup {
     /// The configuration as text, for an admin port and a folder.
     fn toml(&self, admin: u16, dir: &Path) -> String {
         format!(
-            "[nats]\nurl = \"{}\"\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n\
+            "[nats]\nurl = \"{}\"\n{}\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n{}\n\
              [accounts.sales]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n{}\n\
              [spool]\ndir = {:?}\n{}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{}\n",
             self.nats_url,
+            self.nats,
+            self.dingtalk,
             self.account,
             dir.join("spool"),
             self.spool,
@@ -96,7 +131,15 @@ impl Setup {
             .append(true)
             .open(dir.path().join("log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_nats-dingtalk"))
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(PROGRAM),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(dir.path()).arg(PROGRAM);
+                command
+            }
+        };
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(dir.path().join("config.toml"))

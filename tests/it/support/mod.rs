@@ -1,8 +1,10 @@
 //! What every test needs: a real broker, the simulated DingTalk, the bridge as its own process, and
 //! one way to wait.
 
+pub(crate) mod books;
 pub(crate) mod bridge;
 pub(crate) mod nats;
+pub(crate) mod orders;
 pub(crate) mod sections;
 pub(crate) mod wait;
 pub(crate) mod world;

@@ -69,11 +69,6 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Kills it with SIGKILL; the store stays.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -16,9 +16,9 @@ pub(crate) const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
 /// A broker, a simulated DingTalk with one app, and the bridge between them.
 pub(crate) struct World {
-    pub nats: Nats,
-    pub sim: Sim,
-    pub bridge: Bridge,
+    pub(crate) nats: Nats,
+    pub(crate) sim: Sim,
+    pub(crate) bridge: Bridge,
 }
 
 /// Options of the simulator for tests: no rate limit, one second until a bot message comes again.
@@ -36,10 +36,9 @@ pub(crate) fn options() -> SimOptions {
 /// One message of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    pub subject: String,
-    pub sequence: u64,
-    pub body: Value,
-    pub headers: async_nats::HeaderMap,
+    pub(crate) subject: String,
+    pub(crate) body: Value,
+    pub(crate) headers: async_nats::HeaderMap,
 }
 
 impl Stored {
@@ -116,7 +115,7 @@ impl World {
 
 /// Everything that a stream holds now; `None` when there is no such stream.
 pub(crate) async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
-    let client = async_nats::connect(nats.url()).await.ok()?;
+    let client = nats.try_client().await?;
     let mut stream = jetstream::new(client).get_stream(stream).await.ok()?;
     let count = stream.info().await.ok()?.state.messages;
     let consumer = stream
@@ -132,10 +131,9 @@ pub(crate) async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
         tokio::time::timeout(Duration::from_secs(5), messages.next()).await
     {
         let meta = message.info().ok()?;
-        let (sequence, pending) = (meta.stream_sequence, meta.pending);
+        let pending = meta.pending;
         found.push(Stored {
             subject: message.subject.to_string(),
-            sequence,
             body: serde_json::from_slice(&message.payload).unwrap_or(Value::Null),
             headers: message.headers.clone().unwrap_or_default(),
         });
