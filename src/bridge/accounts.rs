@@ -152,7 +152,8 @@ impl Running {
 
     /// Follows a changed configuration account by account; an invalid one changes nothing.
     pub(super) fn reload(&mut self, reload: &Reload) {
-        let config = config::load_from(&reload.source, &reload.environment)
+        let config = reload
+            .load()
             .and_then(|config| config.require_accounts().map(|()| config));
         let config = match config {
             Ok(config) => config,

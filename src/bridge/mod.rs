@@ -56,15 +56,35 @@ pub enum Ended {
     CutShort,
 }
 
-/// What a running bridge reads its configuration from again.
-#[derive(Debug, Clone)]
+/// What a bridge reads its configuration from, at start and again.
+#[derive(Debug)]
 pub struct Reload {
     /// Notified when it is to be read now.
     pub wanted: Arc<Notify>,
-    /// File and flags.
-    pub source: config::Source,
-    /// Environment.
-    pub environment: config::Environment,
+    source: config::Source,
+    environment: config::Environment,
+    /// Taken by the bridge that runs it.
+    watch: Option<config::Watch>,
+}
+
+impl Reload {
+    /// Remembers the files as they are now, so that no change after the first load is missed.
+    pub fn new(source: config::Source, environment: config::Environment) -> Self {
+        Self {
+            wanted: Arc::default(),
+            watch: Some(config::Watch::new(source.clone(), environment.clone())),
+            source,
+            environment,
+        }
+    }
+
+    /// Reads the configuration as it is now.
+    ///
+    /// # Errors
+    /// [`config::ConfigError`] with every problem and its cure.
+    pub fn load(&self) -> Result<Config, config::ConfigError> {
+        config::load_from(&self.source, &self.environment)
+    }
 }
 
 /// A bridge that is built and not running yet: ports are bound, files are open.
@@ -132,8 +152,8 @@ impl Bridge {
     ///
     /// # Errors
     /// [`BridgeError`] when a part ended unasked or the streams do not fit.
-    pub async fn run(self, stop: Stop, reload: Reload) -> Result<Ended, BridgeError> {
-        let mut running = Running::spawn(self, &reload);
+    pub async fn run(self, stop: Stop, mut reload: Reload) -> Result<Ended, BridgeError> {
+        let mut running = Running::spawn(self, reload.watch.take());
         let failed = tokio::select! {
             result = running.supervise(&stop, &reload) => result.err(),
             () = stop.abort.cancelled() => return Ok(Ended::CutShort),

@@ -53,7 +53,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn spawn(bridge: Bridge, reload: &Reload) -> Self {
+    pub(super) fn spawn(bridge: Bridge, watch: Option<config::Watch>) -> Self {
         let Bridge {
             config,
             broker,
@@ -110,8 +110,9 @@ impl Running {
             watched.watch(rest).await;
             Ok(())
         });
-        let watch = config::Watch::new(reload.source.clone(), reload.environment.clone());
-        running.start_plain(Task::ConfigWatch, watch.run(change));
+        if let Some(watch) = watch {
+            running.start_plain(Task::ConfigWatch, watch.run(change));
+        }
         running.start_plain(Task::Inbound, inbound.run(delivered));
         running.start_plain(Task::Sessions, sessions.run());
         let subjects = running.config.nats.subjects.clone();

@@ -14,7 +14,7 @@ use super::print;
 use super::story::{self, Stage};
 use crate::bridge::{Bridge, Ended, Reload};
 use crate::broker::Broker;
-use crate::config::{self, Config, Environment, Overrides, Source};
+use crate::config::{Config, Environment, Overrides, Source};
 use crate::dingtalk::api::Http;
 use crate::ops::Stop;
 use crate::sim::{Sim, SimApp, SimOptions};
@@ -58,9 +58,9 @@ pub(super) async fn execute(args: DemoArgs) -> Result<(), Failure> {
     .map_err(Failure::failed)?;
     let port = free_port().map_err(Failure::Failed)?;
     let source = source(&args, &folder.0, port, sim.api_url()).map_err(Failure::Failed)?;
-    let environment = Environment::default();
-    let config = config::load_from(&source, &environment)?;
-    let life = Life::begin(&config, source, environment)?;
+    let reload = Reload::new(source, Environment::default());
+    let config = reload.load()?;
+    let life = Life::begin(&config, reload)?;
     let told = life
         .spend(|stop, reload| perform(&args, config, sim, stop, reload))
         .await;

@@ -4,11 +4,9 @@
 use std::future::{Future, pending};
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::exit::Failure;
 use crate::bridge::Reload;
-use crate::config::{Config, Environment, Source};
+use crate::config::Config;
 use crate::ops::{Signals, Stop};
 use crate::telemetry::init_log;
 
@@ -20,20 +18,11 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// Begins it for what was loaded as `config` from `source` and `environment`.
-    pub(super) fn begin(
-        config: &Config,
-        source: Source,
-        environment: Environment,
-    ) -> Result<Self, Failure> {
+    /// Begins it for what was loaded as `config` by `reload`.
+    pub(super) fn begin(config: &Config, reload: Reload) -> Result<Self, Failure> {
         init_log(&config.log).map_err(Failure::usage)?;
         let signals = Signals::install().map_err(Failure::failed)?;
         let stop = Stop::new(config.ops.stop_grace);
-        let reload = Reload {
-            wanted: Arc::new(Notify::new()),
-            source,
-            environment,
-        };
         Ok(Self {
             signals,
             stop,

@@ -7,7 +7,7 @@ use super::life::Life;
 use super::settings::BridgeArgs;
 use crate::bridge::{Bridge, BridgeError, Ended, Reload};
 use crate::broker::BrokerError;
-use crate::config::{self, Config, Environment};
+use crate::config::{Config, Environment};
 use crate::ops::Stop;
 
 /// Run the bridge
@@ -27,11 +27,10 @@ pub(super) struct RunArgs {
 
 /// Runs until stopped.
 pub(super) async fn execute(args: RunArgs) -> Result<(), Failure> {
-    let source = args.bridge.source();
-    let environment = Environment::capture();
-    let config = config::load_from(&source, &environment)?;
+    let reload = Reload::new(args.bridge.source(), Environment::capture());
+    let config = reload.load()?;
     config.require_accounts()?;
-    let life = Life::begin(&config, source, environment)?;
+    let life = Life::begin(&config, reload)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         accounts = config.accounts.len(),
