@@ -14,12 +14,12 @@ demo: ## Broker, simulated DingTalk, bridge and an echo agent tell their story (
 test: ## Everything, on a real broker and with DingTalk's official SDK clients
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	NATS_DINGTALK_TEST_NATS_SERVER="$$server" cargo test --locked
+	BRIDGE_TEST_NATS_SERVER="$$server" cargo test --locked
 
 bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	NATS_DINGTALK_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
+	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
 
 lint: ## Format, clippy, docs, licences
 	@cargo fmt --check

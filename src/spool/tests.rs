@@ -212,7 +212,7 @@ async fn a_second_opener_is_told_that_the_folder_is_in_use() {
 }
 
 /// Tells the kill test that it is the process to be killed, and where to append.
-const APPEND_TO: &str = "NATS_DINGTALK_TEST_APPEND_TO";
+const APPEND_TO: &str = "BRIDGE_TEST_APPEND_TO";
 
 /// Appends until it is killed, and says what was promised.
 async fn append_for_ever(dir: &Path) -> ! {

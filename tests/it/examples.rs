@@ -2,7 +2,7 @@
 //! back as a request to the same chat, under an id that a redelivery repeats.
 //!
 //! Python and Node take their packages from where `scripts/sdk-clients` puts them, or from
-//! `NATS_DINGTALK_TEST_PYTHON` (an interpreter) and `NATS_DINGTALK_TEST_NODE_MODULES` (a folder). A
+//! `BRIDGE_TEST_PYTHON` (an interpreter) and `BRIDGE_TEST_NODE_MODULES` (a folder). A
 //! missing one is said aloud and passes; with `CI` set it fails. The Go example is run nowhere.
 
 use std::fs::File;
@@ -181,7 +181,7 @@ async fn answers_where_it_was_spoken_to(command: Command, dir: TempDir) {
 
 #[tokio::test]
 async fn the_python_agent_answers_where_it_was_spoken_to() {
-    let python = place("NATS_DINGTALK_TEST_PYTHON", ".cache/sdk-python/bin/python");
+    let python = place("BRIDGE_TEST_PYTHON", ".cache/sdk-python/bin/python");
     if !is_there(&python) {
         return;
     }
@@ -193,7 +193,7 @@ async fn the_python_agent_answers_where_it_was_spoken_to() {
 #[tokio::test]
 async fn the_node_agent_answers_where_it_was_spoken_to() {
     let modules = place(
-        "NATS_DINGTALK_TEST_NODE_MODULES",
+        "BRIDGE_TEST_NODE_MODULES",
         ".cache/sdk-node/node_modules",
     );
     if !is_there(&modules.join("@nats-io/jetstream")) {

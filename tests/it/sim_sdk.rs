@@ -3,8 +3,8 @@
 //! The clients are programs in `tests/sdk/{python,node}`, pinned there by version and hash. Where
 //! their dependencies are installed:
 //!
-//! - Python: `NATS_DINGTALK_TEST_PYTHON`, else `.cache/sdk-python/bin/python`
-//! - Node: the folder in `NATS_DINGTALK_TEST_NODE_MODULES`, else `.cache/sdk-node/node_modules`
+//! - Python: `BRIDGE_TEST_PYTHON`, else `.cache/sdk-python/bin/python`
+//! - Node: the folder in `BRIDGE_TEST_NODE_MODULES`, else `.cache/sdk-node/node_modules`
 //!
 //! A missing client is said aloud and passes; with `CI` set it fails.
 
@@ -41,14 +41,14 @@ impl Sdk {
         let (command, needed) = match self {
             Self::Python => {
                 let python =
-                    configured("NATS_DINGTALK_TEST_PYTHON", ".cache/sdk-python/bin/python");
+                    configured("BRIDGE_TEST_PYTHON", ".cache/sdk-python/bin/python");
                 let mut command = Command::new(&python);
                 command.arg(root.join("tests/sdk/python/bot.py"));
                 (command, python)
             }
             Self::Node => {
                 let modules = configured(
-                    "NATS_DINGTALK_TEST_NODE_MODULES",
+                    "BRIDGE_TEST_NODE_MODULES",
                     ".cache/sdk-node/node_modules",
                 );
                 let mut command = Command::new("node");

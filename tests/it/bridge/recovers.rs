@@ -48,7 +48,7 @@ async fn p1_a_stream_that_is_full_costs_no_frame_its_ack_its_place_or_its_count(
     .await;
     assert_eq!(frames(&world, "received_total", &[]).await, 400.0);
     assert_eq!(frames(&world, "total", &[]).await, 400.0);
-    assert_eq!(frames(&world, "total", &["Stored"]).await, 10.0);
+    assert_eq!(frames(&world, "total", &["stored"]).await, 10.0);
     limit(&world, -1).await;
     let stored = world.stored("DINGTALK_INBOUND", 400).await;
     let ids: Vec<String> = stored

@@ -22,7 +22,7 @@ pub(crate) struct Nats {
 
 /// The program: from the environment as `make test` sets it, else from PATH.
 pub(crate) fn program() -> PathBuf {
-    std::env::var_os("NATS_DINGTALK_TEST_NATS_SERVER")
+    std::env::var_os("BRIDGE_TEST_NATS_SERVER")
         .map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
 }
 
