@@ -4,6 +4,7 @@ RUN apk add --no-cache musl-dev make perl ca-certificates
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY config config
 COPY benches benches
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --bin nats-dingtalk && cp target/release/nats-dingtalk /nats-dingtalk
