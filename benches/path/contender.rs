@@ -131,8 +131,8 @@ impl Setting {
             dir.path().join("store")
         );
         std::fs::write(&conf, text).unwrap();
-        let program = std::env::var("BRIDGE_TEST_NATS_SERVER")
-            .unwrap_or_else(|_| "nats-server".to_owned());
+        let program =
+            std::env::var("BRIDGE_TEST_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
         let child = Command::new(program)
             .arg("-c")
             .arg(&conf)

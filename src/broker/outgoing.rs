@@ -10,6 +10,11 @@ use serde::Deserialize;
 use super::error::{BrokerError, NOT_SENT};
 use crate::message::header;
 
+/// Bytes around name and value of a header: colon, blank, line end.
+const LINE: usize = 4;
+/// Room for what the broker adds to a message, in bytes.
+const FRAMING: usize = 256;
+
 macro_rules! known {
     ($($name:expr),* $(,)?) => { [$(($name, HeaderName::from_static($name))),*] };
 }
@@ -50,6 +55,20 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Bytes of the message as the server counts them against its limit, with room for what it adds.
+    pub fn size(&self) -> usize {
+        let header = |(name, value): &(Cow<'_, str>, String)| name.len() + value.len() + LINE;
+        let headers: usize = self.headers.iter().map(header).sum();
+        self.payload.len() + headers + FRAMING
+    }
+
+    /// `Nats-Msg-Id`; empty when missing.
+    pub fn message_id(&self) -> &str {
+        let named = |(name, _): &&(Cow<'_, str>, String)| name == header::MSG_ID;
+        let found = self.headers.iter().find(named);
+        found.map_or("", |(_, value)| value)
+    }
+
     /// The headers as they go out. A line break in one of them would be a forged header, so it is
     /// refused. On the path of every frame: names that the bridge writes itself are not copied, and
     /// none is hashed twice.

@@ -27,8 +27,6 @@ const IDLE: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a drain that stands still says so.
 const COMPLAINT: Duration = Duration::from_secs(15);
-/// Room that NATS needs around headers and body.
-const FRAMING: usize = 64;
 
 /// Moves the spool to the broker.
 #[derive(Debug, Clone)]
@@ -73,16 +71,6 @@ impl Progress {
         let first = self.outstanding.front();
         first.map_or(self.passed, |first| first.saturating_sub(1))
     }
-}
-
-/// Bytes of a message as the server counts them against its limit.
-pub(super) fn size_of(message: &Outgoing) -> usize {
-    let headers: usize = message
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
-    message.payload.len() + headers + FRAMING
 }
 
 impl Drain {
@@ -174,7 +162,7 @@ impl Drain {
                     spool.position = position,
                     "a spooled record cannot be read, it is left out"
                 ),
-                Some(record) if known.contains(msg_id(&record.message)) => {}
+                Some(record) if known.contains(record.message.message_id()) => {}
                 Some(record) => {
                     let message = self.claimed(record.message).await?;
                     while progress.outstanding.len() >= progress.window {
@@ -195,10 +183,10 @@ impl Drain {
     /// The message itself, or, when it is larger than the server takes, one that names the object
     /// which holds it (claim check).
     async fn claimed(&self, message: Outgoing) -> Result<Outgoing, BrokerError> {
-        if size_of(&message) <= self.broker.max_payload() {
+        if message.size() <= self.broker.max_payload() {
             return Ok(message);
         }
-        let key = msg_id(&message).to_owned();
+        let key = message.message_id().to_owned();
         let claim = claim_of(&message.payload, &key);
         self.broker.put_object(&key, message.payload).await?;
         let mut headers = message.headers;
@@ -214,14 +202,6 @@ impl Drain {
 /// The position of a record that is stored.
 fn stored(settled: Settled) -> Result<u64, BrokerError> {
     settled.result.map(|_| settled.token)
-}
-
-fn msg_id(message: &Outgoing) -> &str {
-    message
-        .headers
-        .iter()
-        .find(|(name, _)| name == header::MSG_ID)
-        .map_or("", |(_, value)| value)
 }
 
 /// The members of a body that are always there, with `raw` naming the object; of a dead letter

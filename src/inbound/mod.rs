@@ -168,7 +168,7 @@ impl Inbound {
             }
             // The spool takes any size; its drain puts large bodies into the object store. The drain
             // publishes on a connection of its own, so everything before goes the same way.
-            if self.ack == AckMode::Journal || drain::size_of(&flight.message) > largest {
+            if self.ack == AckMode::Journal || flight.message.size() > largest {
                 self.flights.divert(&mut self.publisher);
             }
             match self.flights.route() {

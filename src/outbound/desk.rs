@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::broker::{Broker, BrokerError, Outgoing};
+use crate::broker::{Broker, BrokerError};
 use crate::message::{DeadReason, Outcome, Receipt, Subjects};
 use crate::telemetry::Metrics;
 
@@ -25,8 +25,6 @@ const BROKER_RETRY: Duration = Duration::from_millis(100);
 const BROKER_RETRY_CAP: Duration = Duration::from_secs(2);
 /// How often a standing trouble is logged, whatever number of requests waits for its end.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
-/// Room for what the broker adds to a message, in bytes.
-const FRAMING: usize = 256;
 
 /// Everything that claiming and closing needs; cheap to clone.
 #[derive(Debug, Clone)]
@@ -172,7 +170,7 @@ impl Desk {
     ) -> Result<(), LetGo> {
         let letter = matter.dead_message(&self.subjects, (receipt, reason), None);
         let letter = match letter {
-            Ok(letter) if size(&letter) <= self.broker.max_payload() => Ok(letter),
+            Ok(letter) if letter.size() <= self.broker.max_payload() => Ok(letter),
             Ok(_) => {
                 let claim = claim_key(matter);
                 let body: &Bytes = &matter.published.payload;
@@ -192,16 +190,6 @@ impl Desk {
         }
         Ok(())
     }
-}
-
-/// Bytes of a message as the broker counts them.
-pub(super) fn size(message: &Outgoing) -> usize {
-    let headers: usize = message
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum();
-    message.payload.len() + headers + FRAMING
 }
 
 fn claim_key(matter: &Matter<'_>) -> String {

@@ -13,7 +13,7 @@ use crate::message::{
 use crate::telemetry::{Health, Metrics, PartState};
 
 use super::claim::Claim;
-use super::desk::{Desk, LetGo, Patience, size};
+use super::desk::{Desk, LetGo, Patience};
 use super::held::{acknowledge, published};
 use super::receipt::{Matter, NOBODY, Published};
 use super::resolve::{self, Form, Key, Refusal};
@@ -119,7 +119,7 @@ impl Mover {
         let astray = match self.destination(&published, reading.request, stop).await? {
             Ok(destination) => {
                 let moved = self.moved(&published, &reading.key.id, &destination);
-                if size(&moved) <= self.desk.broker.max_payload() {
+                if moved.size() <= self.desk.broker.max_payload() {
                     let step = || self.desk.broker.store(&moved);
                     let patience = Patience::Until(stop);
                     self.desk.insist(patience, "moved request", step).await?;

@@ -192,10 +192,7 @@ async fn the_python_agent_answers_where_it_was_spoken_to() {
 
 #[tokio::test]
 async fn the_node_agent_answers_where_it_was_spoken_to() {
-    let modules = place(
-        "BRIDGE_TEST_NODE_MODULES",
-        ".cache/sdk-node/node_modules",
-    );
+    let modules = place("BRIDGE_TEST_NODE_MODULES", ".cache/sdk-node/node_modules");
     if !is_there(&modules.join("@nats-io/jetstream")) {
         return;
     }

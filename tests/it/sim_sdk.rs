@@ -40,17 +40,14 @@ impl Sdk {
         };
         let (command, needed) = match self {
             Self::Python => {
-                let python =
-                    configured("BRIDGE_TEST_PYTHON", ".cache/sdk-python/bin/python");
+                let python = configured("BRIDGE_TEST_PYTHON", ".cache/sdk-python/bin/python");
                 let mut command = Command::new(&python);
                 command.arg(root.join("tests/sdk/python/bot.py"));
                 (command, python)
             }
             Self::Node => {
-                let modules = configured(
-                    "BRIDGE_TEST_NODE_MODULES",
-                    ".cache/sdk-node/node_modules",
-                );
+                let modules =
+                    configured("BRIDGE_TEST_NODE_MODULES", ".cache/sdk-node/node_modules");
                 let mut command = Command::new("node");
                 command
                     .arg(root.join("tests/sdk/node/bot.cjs"))
