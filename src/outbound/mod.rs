@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Feed};
 use crate::dingtalk::api::Api;
 use crate::message::{AccountName, Subjects};
 use crate::telemetry::{Health, Metrics};
@@ -118,13 +118,22 @@ impl Outbound {
         let mut running = FuturesUnordered::new();
         loop {
             metrics.requests_held(&account, floor.len());
+            let mut overtaken = false;
             tokio::select! {
                 incoming = feed.next(), if floor.has_room() => {
                     running.extend(floor.admit(incoming));
                 }
-                Some(ended) = running.next() => running.extend(floor.finish(ended)),
+                Some(ended) = running.next() => {
+                    overtaken = ended.1 == journey::Served::Elsewhere;
+                    running.extend(floor.finish(ended));
+                }
                 () = &mut beats => {}
                 () = stop.cancelled() => break,
+            }
+            if overtaken {
+                // What was let go comes again in any order; a feed that is opened anew sorts it.
+                let stale = std::mem::replace(&mut feed, broker.requests(&account));
+                hand_over(stale, &account).await;
             }
         }
         let drained = tokio::select! {
@@ -134,9 +143,7 @@ impl Outbound {
         };
         metrics.requests_held(&account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
-        if timeout(HANDOVER, feed.close()).await.is_err() {
-            debug!(dingtalk.account = %account, "consumer not handed over, it goes on by itself");
-        }
+        hand_over(feed, &account).await;
         match drained {
             Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
             Drain::CutShort => warn!(
@@ -146,6 +153,12 @@ impl Outbound {
             ),
         }
         drained
+    }
+}
+
+async fn hand_over(feed: Feed, account: &AccountName) {
+    if timeout(HANDOVER, feed.close()).await.is_err() {
+        debug!(dingtalk.account = %account, "consumer not handed over, it goes on by itself");
     }
 }
 
