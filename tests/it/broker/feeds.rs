@@ -189,8 +189,10 @@ async fn a_feed_survives_the_kill_of_the_server_and_the_loss_of_its_consumer() {
     }
     while seen.len() < 20 {
         let incoming = next(&mut feed).await;
-        seen.insert(number(&incoming));
-        incoming.done().await.unwrap();
+        // What the restarting server does not confirm is delivered again.
+        if incoming.done().await.is_ok() {
+            seen.insert(number(&incoming));
+        }
     }
     let jetstream = server.jetstream().await;
     let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
