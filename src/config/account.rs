@@ -35,6 +35,16 @@ pub struct Account {
     pub paused: bool,
     /// Sends per second and API family; default 20.
     pub rate: NonZeroU32,
+    /// What becomes of pictures, files, audio and video that come in; default: fetched.
+    pub media: Media,
+    /// Template of streamed answers, and of cards that name none; absent: plain messages instead.
+    pub card_template: Option<String>,
+    /// Variable of that template that is streamed; default `content`.
+    pub card_key: String,
+    /// Whether a request may mention everybody in a group; default false.
+    pub mention_all: bool,
+    /// Billed calls in a month; absent: counted and never held back.
+    pub quota: Option<NonZeroU32>,
     /// What is let in.
     pub policy: Policy,
 }
@@ -75,6 +85,19 @@ impl PartialEq for Policy {
             && self.direct_messages == other.direct_messages
             && self.gated == other.gated
     }
+}
+
+/// What becomes of pictures, files, audio and video that come in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Media {
+    /// Fetched at once into the object store; the message names the object.
+    #[default]
+    Fetch,
+    /// Left at DingTalk: the message carries the download code.
+    Link,
+    /// Left at DingTalk, and the download code is left out of the view.
+    Off,
 }
 
 /// Who may write in 1:1 chats.
@@ -130,6 +153,20 @@ pub(super) struct RawAccount {
     /// Sends per second and API family, at least 1.
     #[schemars(range(min = 1, max = 100_000))]
     rate: i64,
+    /// What becomes of pictures, files, audio and video that come in: `fetch` (into the object store
+    /// at once), `link` (only the download code is passed on, which expires) or `off`.
+    media: Media,
+    /// Id of the card template for streamed answers, published on DingTalk's card platform. Without
+    /// one, what asks for a card is sent as markdown.
+    card_template: Option<String>,
+    /// Variable of that template that takes the streamed text.
+    card_key: String,
+    /// Whether requests may mention everybody in a group.
+    mention_all: bool,
+    /// Billed calls that the account may make in a month, such as 5000; near the limit cards are
+    /// merged harder, then reactions and cards dropped, at last only priority `alert` is sent.
+    #[schemars(range(min = 1))]
+    quota: Option<i64>,
     /// In groups, let in only messages that mention the robot or match `mention_patterns`.
     require_mention: bool,
     /// Groups (openConversationId) where no mention is needed.
@@ -158,6 +195,11 @@ impl Default for RawAccount {
             delegate: false,
             paused: false,
             rate: 20,
+            media: Media::default(),
+            card_template: None,
+            card_key: "content".to_owned(),
+            mention_all: false,
+            quota: None,
             require_mention: false,
             free_response_chats: Vec::new(),
             mention_patterns: Vec::new(),
@@ -199,6 +241,10 @@ impl RawAccount {
             gated: self.gated,
         };
         let rate = section.number("rate", self.rate, 1..=100_000_u32);
+        let quota = self
+            .quota
+            .map(|quota| section.number("quota", quota, 1..=u32::MAX));
+        let card_key = identifier(section, "card_key", Some(self.card_key)).unwrap_or_default();
         Account {
             robot_code: identifier(section, "robot_code", self.robot_code)
                 .unwrap_or_else(|| client_id.clone()),
@@ -209,6 +255,11 @@ impl RawAccount {
             delegate: self.delegate,
             paused: self.paused,
             rate: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
+            media: self.media,
+            card_template: identifier(section, "card_template", self.card_template),
+            card_key,
+            mention_all: self.mention_all,
+            quota: quota.and_then(NonZeroU32::new),
             policy,
         }
     }

@@ -27,6 +27,9 @@ pub struct Dingtalk {
     pub proxy: Option<Secret>,
     /// Hosts that are reached without the proxy, comma-separated, from the file or `NO_PROXY`.
     pub no_proxy: Option<String>,
+    /// Hosts beside DingTalk's own that media may be fetched from; `.example.com` includes its
+    /// subdomains. Those named here may also resolve to private addresses.
+    pub media_hosts: Vec<String>,
     /// Deadline of one API call and of connecting; default 10 s.
     pub timeout: Duration,
 }
@@ -49,6 +52,9 @@ pub(super) struct RawDingtalk {
     proxy: Option<Secret>,
     /// Hosts reached without the proxy, comma-separated. Default: the variable `no_proxy` or `NO_PROXY`.
     no_proxy: Option<String>,
+    /// Hosts beside DingTalk's own that media may be fetched from, such as "files.example.com" or
+    /// ".example.com" with its subdomains. Only those named here may be at private addresses.
+    media_hosts: Vec<String>,
 }
 
 impl Default for RawDingtalk {
@@ -59,6 +65,7 @@ impl Default for RawDingtalk {
             ca_file: None,
             proxy: None,
             no_proxy: None,
+            media_hosts: Vec::new(),
         }
     }
 }
@@ -72,6 +79,7 @@ impl RawDingtalk {
             ca_file: section.readable("ca_file", self.ca_file),
             proxy: proxy(section, self.proxy),
             no_proxy: self.no_proxy.filter(|hosts| !hosts.trim().is_empty()),
+            media_hosts: hosts(section, self.media_hosts),
             timeout: TIMEOUT,
         }
     }
@@ -89,6 +97,26 @@ fn base_url(section: &mut Section<'_>, key: &str, text: &str) -> String {
         );
     }
     url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn hosts(section: &mut Section<'_>, hosts: Vec<String>) -> Vec<String> {
+    let legal = |host: &String| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'))
+    };
+    if !hosts.iter().all(legal) {
+        section.refuse(
+            "media_hosts",
+            "holds an entry that is no host name",
+            "give host names without scheme and path, such as \"files.example.com\"",
+        );
+    }
+    hosts
+        .into_iter()
+        .map(|host| host.to_ascii_lowercase())
+        .collect()
 }
 
 /// The proxy with its scheme: `host:port` alone is usual in `HTTPS_PROXY`.

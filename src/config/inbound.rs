@@ -21,6 +21,8 @@ pub struct Inbound {
     pub soft_budget: Duration,
     /// After how long the acknowledgement is withheld; default 2.5 s. DingTalk waits 3 s.
     pub hard_budget: Duration,
+    /// Largest picture, file, audio or video that is fetched, in bytes; default 100 MiB.
+    pub media_max_bytes: u64,
 }
 
 /// What must have happened before a frame is acknowledged.
@@ -50,6 +52,9 @@ pub(super) struct RawInbound {
     /// After how long the acknowledgement is withheld, so that DingTalk sends again; under 3 s, which
     /// is how long DingTalk waits.
     hard_budget: String,
+    /// Largest picture, file, audio or video that is fetched, in bytes.
+    #[schemars(range(min = 1))]
+    media_max_bytes: i64,
 }
 
 impl Default for RawInbound {
@@ -58,6 +63,7 @@ impl Default for RawInbound {
             ack: AckMode::Stored,
             soft_budget: "1s".to_owned(),
             hard_budget: "2500ms".to_owned(),
+            media_max_bytes: 100 << 20,
         }
     }
 }
@@ -82,6 +88,7 @@ impl RawInbound {
             ack: self.ack,
             soft_budget: soft_budget.unwrap_or_default(),
             hard_budget: hard_budget.unwrap_or_default(),
+            media_max_bytes: section.number("media_max_bytes", self.media_max_bytes, 1..=u64::MAX),
         }
     }
 }

@@ -32,7 +32,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use account::{Account, DirectMessages, Gated, Policy};
+pub use account::{Account, DirectMessages, Gated, Media, Policy};
 pub use admin::Admin;
 pub use dingtalk::Dingtalk;
 pub use environment::Environment;

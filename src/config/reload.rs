@@ -96,12 +96,14 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ca_file => "dingtalk.ca_file",
         proxy => "dingtalk.proxy",
         no_proxy => "dingtalk.no_proxy",
+        media_hosts => "dingtalk.media_hosts",
         timeout => "dingtalk",
     }, &old.dingtalk, new.dingtalk);
     changed!(keys, Inbound {
         ack => "inbound.ack",
         soft_budget => "inbound.soft_budget",
         hard_budget => "inbound.hard_budget",
+        media_max_bytes => "inbound.media_max_bytes",
     }, &old.inbound, new.inbound);
     changed!(keys, Spool { dir => "spool.dir", max_bytes => "spool.max_bytes" }, &old.spool, new.spool);
     changed!(keys, Admin { listen => "admin.listen" }, &old.admin, new.admin);

@@ -3,11 +3,14 @@
 //! Pure values without I/O. Every other module may import this one; it imports none of them.
 
 mod asyncapi;
+mod attachment;
+mod card;
 mod dead;
 pub mod header;
 mod ids;
 mod inbound;
 mod outbound;
+mod quota;
 mod receipt;
 mod schema;
 mod secret;
@@ -17,6 +20,11 @@ mod target;
 mod timestamp;
 
 pub use asyncapi::asyncapi;
+pub use attachment::{Attachment, MediaSource, Picture};
+pub use card::{
+    CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, MAX_OUT_TRACK_ID,
+    StreamPiece,
+};
 pub use dead::{DeadLetter, DeadReason};
 pub use ids::{AccountName, IdError, RequestId};
 pub use inbound::{
@@ -24,9 +32,10 @@ pub use inbound::{
     Reply, Sender,
 };
 pub use outbound::{
-    ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, RawMessage, Request,
-    RequestError, Via,
+    ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, Priority, RawMessage,
+    Request, RequestError, Via,
 };
+pub use quota::{Brake, QuotaStanding};
 pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
 pub use secret::Secret;

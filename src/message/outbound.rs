@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::attachment::Attachment;
+use super::card::{CardRequest, StreamPiece};
 use super::ids::{AccountName, RequestId};
+use super::inbound::MediaKind;
 use super::target::Target;
 use super::timestamp::Timestamp;
 
@@ -19,12 +22,9 @@ pub enum RequestError {
     Malformed(String),
     /// No content, or more than one.
     #[error(
-        "a request has exactly one of text, markdown, link, action_card, raw; this one has {0}"
+        "a request has exactly one of text, markdown, link, action_card, image, file, audio, video, card, stream, raw; this one has {0}"
     )]
     Content(String),
-    /// Content that the bridge does not send.
-    #[error("`{0}` is not served by this version; send text, markdown, link, action_card or raw")]
-    Unserved(&'static str),
     /// A content that DingTalk would refuse.
     #[error("{0}")]
     Invalid(&'static str),
@@ -65,21 +65,30 @@ pub struct Request {
     /// Markdown with buttons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action_card: Option<ActionCard>,
-    /// Picture; not served yet.
+    /// Picture: jpg, gif, png or bmp, at most 20 MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<serde_json::Value>,
-    /// File; not served yet.
+    pub image: Option<Attachment>,
+    /// File: doc, docx, xls, xlsx, ppt, pptx, zip, pdf or rar, at most 20 MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<serde_json::Value>,
-    /// Voice; not served yet.
+    pub file: Option<Attachment>,
+    /// Voice: amr, mp3 or wav, at most 2 MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audio: Option<serde_json::Value>,
-    /// Video; not served yet.
+    pub audio: Option<Attachment>,
+    /// Video: mp4, at most 20 MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub video: Option<serde_json::Value>,
-    /// Interactive card; not served yet.
+    pub video: Option<Attachment>,
+    /// One step of an interactive card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub card: Option<serde_json::Value>,
+    pub card: Option<CardRequest>,
+    /// Name of a streamed answer in this chat: the first piece opens a card, `done` closes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// With `stream`: text that is added at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append: Option<String>,
+    /// With `stream`: whether this is the last piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<bool>,
     /// Any msgKey with its msgParam, passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<RawMessage>,
@@ -92,9 +101,12 @@ pub struct Request {
     /// Not sent after this instant: the receipt then says `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Not sent before this instant; not served yet.
+    /// Not sent before this instant; it takes its place in the order of its chat then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// How urgent it is; it never overtakes inside its own chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
 }
 
 impl Request {
@@ -120,28 +132,48 @@ impl Request {
     /// [`RequestError`] when there is none, more than one, one that is not served, or one that
     /// DingTalk would refuse as it stands.
     pub fn content(&self) -> Result<Content, RequestError> {
-        let unserved = [
-            ("image", self.image.is_some()),
-            ("file", self.file.is_some()),
-            ("audio", self.audio.is_some()),
-            ("video", self.video.is_some()),
-            ("card", self.card.is_some()),
-            ("not_before", self.not_before.is_some()),
-        ];
-        if let Some((key, _)) = unserved.iter().find(|(_, given)| *given) {
-            return Err(RequestError::Unserved(key));
-        }
         let mut given = Vec::new();
         given.extend(self.text.clone().map(Content::Text));
         given.extend(self.markdown.clone().map(Content::Markdown));
         given.extend(self.link.clone().map(Content::Link));
         given.extend(self.action_card.clone().map(Content::ActionCard));
+        let media = |kind, given: &Option<Attachment>| {
+            let given = given.clone();
+            given.map(|attachment| Content::Media(kind, attachment))
+        };
+        given.extend(media(MediaKind::Image, &self.image));
+        given.extend(media(MediaKind::File, &self.file));
+        given.extend(media(MediaKind::Audio, &self.audio));
+        given.extend(media(MediaKind::Video, &self.video));
+        given.extend(self.card.clone().map(Content::Card));
+        given.extend(self.piece()?.map(Content::Stream));
         given.extend(self.raw.clone().map(Content::Raw));
         let count = given.len();
         match (given.pop(), count) {
             (Some(content), 1) => content.checked(),
             (_, 0) => Err(RequestError::Content("none".to_owned())),
             (_, several) => Err(RequestError::Content(several.to_string())),
+        }
+    }
+
+    /// The piece of a streamed answer, when it is one.
+    fn piece(&self) -> Result<Option<StreamPiece>, RequestError> {
+        match &self.stream {
+            None if self.append.is_some() || self.done.is_some() => Err(RequestError::Invalid(
+                "`append` and `done` belong to a `stream`; name it",
+            )),
+            None => Ok(None),
+            Some(id) if id.is_empty() => {
+                Err(RequestError::Invalid("the name of a stream is empty"))
+            }
+            Some(_) if self.append.is_none() && self.done != Some(true) => Err(
+                RequestError::Invalid("a piece of a stream has `append`, or `done`: true, or both"),
+            ),
+            Some(id) => Ok(Some(StreamPiece {
+                id: id.clone(),
+                append: self.append.clone().unwrap_or_default(),
+                done: self.done.unwrap_or_default(),
+            })),
         }
     }
 }
@@ -157,6 +189,12 @@ pub enum Content {
     Link(Link),
     /// Action card.
     ActionCard(ActionCard),
+    /// Picture, file, voice or video.
+    Media(MediaKind, Attachment),
+    /// One step of a card.
+    Card(CardRequest),
+    /// One piece of a streamed answer.
+    Stream(StreamPiece),
     /// Raw msgKey and msgParam.
     Raw(RawMessage),
 }
@@ -173,6 +211,18 @@ impl Content {
                 }
                 card.text.trim().is_empty()
             }
+            Self::Media(_, attachment) => {
+                attachment.source()?;
+                if let Some(cover) = &attachment.cover {
+                    cover.source()?;
+                }
+                false
+            }
+            Self::Card(card) => {
+                card.step()?;
+                false
+            }
+            Self::Stream(_) => false,
             Self::Raw(raw) => {
                 if !raw.msg_param.is_object() {
                     return Err(RequestError::Invalid("raw.msg_param must be an object"));
@@ -282,6 +332,21 @@ impl Mentions {
     }
 }
 
+/// How urgent a request is.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// In its turn.
+    #[default]
+    Normal,
+    /// Before what waits for other chats.
+    High,
+    /// The same, and it may use the reserve of the monthly quota.
+    Alert,
+}
+
 /// Path of a message to DingTalk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -328,7 +393,9 @@ mod tests {
         let both = parse(r#"{"text":"a","markdown":{"text":"b"}}"#).unwrap();
         assert_eq!(both.content(), Err(RequestError::Content("2".into())));
         let image = parse(r#"{"image":{}}"#).unwrap();
-        assert_eq!(image.content(), Err(RequestError::Unserved("image")));
+        assert!(matches!(image.content(), Err(RequestError::Invalid(_))));
+        let piece = parse(r#"{"append":"a"}"#).unwrap();
+        assert!(matches!(piece.content(), Err(RequestError::Invalid(_))));
     }
 
     #[test]

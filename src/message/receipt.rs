@@ -36,7 +36,8 @@ pub struct Receipt {
     /// Path that it took last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub via: Option<Via>,
-    /// DingTalk's key for recall and read status; of the first part when there are several.
+    /// DingTalk's key for recall and read status; of the first part when there are several. Of a card
+    /// its carrierId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_query_key: Option<String>,
     /// DingTalk's code, or the bridge's reason, when it was not sent.
@@ -51,6 +52,15 @@ pub struct Receipt {
     /// Users whom DingTalk refused although it accepted the call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_users: Vec<String>,
+    /// Users who may or may not have got it: the call that carried it to them was not answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncertain_users: Vec<String>,
+    /// Users to whom it was not sent any more, because its time was over or it was given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsent_users: Vec<String>,
+    /// outTrackId of the card that it opened or changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_track_id: Option<String>,
     /// Each message that the request became, in order; only when there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,

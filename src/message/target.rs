@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::outbound::RequestError;
 use super::subject::Kind;
 
-/// Most users that one request may address.
-pub(crate) const MAX_USERS: usize = 20;
+/// Most users that one request may address; calls take 20 each (oapi.md, section 2.1).
+pub(crate) const MAX_USERS: usize = 5000;
 
 /// Who gets a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,20 +21,23 @@ pub enum Target {
     Group(String),
     /// `"user:<staffId>"`.
     User(String),
-    /// `["user:<staffId>", …]`, at most 20.
+    /// `["user:<staffId>", …]`, at most 5000.
     Users(Vec<String>),
     /// `{"reply_to":"<id of an inbound message>"}`.
     ReplyTo(String),
+    /// `{"session":"<session id>"}`: the chat that was bound to it (`dingtalk.api.bind`).
+    Session(String),
 }
 
 impl Target {
-    /// The kind and id of the canonical subject; `None` for a reply, which has to be looked up.
+    /// The kind and id of the canonical subject; `None` for a reply or a session, which
+    /// have to be looked up.
     pub fn address(&self) -> Option<(Kind, Cow<'_, str>)> {
         match self {
             Self::Group(id) => Some((Kind::Group, Cow::Borrowed(id))),
             Self::User(id) => Some((Kind::User, Cow::Borrowed(id))),
             Self::Users(ids) => Some((Kind::User, Cow::Owned(ids.join(",")))),
-            Self::ReplyTo(_) => None,
+            Self::ReplyTo(_) | Self::Session(_) => None,
         }
     }
 
@@ -48,13 +51,16 @@ impl Target {
             Self::User(id) => check_user(id),
             Self::Users(ids) if ids.is_empty() || ids.len() > MAX_USERS => Err(refused(
                 &format!("{} users", ids.len()),
-                "give 1 to 20 users",
+                "give 1 to 5000 users",
             )),
             Self::Users(ids) => ids.iter().try_for_each(|id| check_user(id)),
             Self::ReplyTo(id) if id.is_empty() => {
                 Err(refused("reply_to", "give the id of an inbound message"))
             }
-            Self::ReplyTo(_) => Ok(()),
+            Self::Session(id) if id.is_empty() => {
+                Err(refused("session", "give the id that the chat was bound to"))
+            }
+            Self::ReplyTo(_) | Self::Session(_) => Ok(()),
         }
     }
 }
@@ -125,7 +131,7 @@ impl<'de> Visitor<'de> for TargetVisitor {
     type Value = Target;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#""group:<id>", "user:<id>", ["user:<id>", …] or {"reply_to":"<inbound id>"}"#)
+        f.write_str(r#""group:<id>", "user:<id>", ["user:<id>", …], {"reply_to":"<inbound id>"} or {"session":"<session id>"}"#)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Target, E> {
@@ -150,13 +156,17 @@ impl<'de> Visitor<'de> for TargetVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Target, A::Error> {
-        match map.next_entry::<String, String>()? {
-            Some((key, id)) if key == "reply_to" => match map.next_key::<String>()? {
-                None => Ok(Target::ReplyTo(id)),
-                Some(other) => Err(de::Error::unknown_field(&other, &["reply_to"])),
-            },
-            Some((other, _)) => Err(de::Error::unknown_field(&other, &["reply_to"])),
-            None => Err(de::Error::missing_field("reply_to")),
+        const KEYS: &[&str] = &["reply_to", "session"];
+        let Some((key, id)) = map.next_entry::<String, String>()? else {
+            return Err(de::Error::missing_field("reply_to"));
+        };
+        if let Some(other) = map.next_key::<String>()? {
+            return Err(de::Error::unknown_field(&other, &[]));
+        }
+        match key.as_str() {
+            "reply_to" => Ok(Target::ReplyTo(id)),
+            "session" => Ok(Target::Session(id)),
+            _ => Err(de::Error::unknown_field(&key, KEYS)),
         }
     }
 }
@@ -170,6 +180,11 @@ impl Serialize for Target {
             Self::ReplyTo(id) => {
                 let mut map = serializer.serialize_map(Some(1))?;
                 map.serialize_entry("reply_to", id)?;
+                map.end()
+            }
+            Self::Session(id) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("session", id)?;
                 map.end()
             }
         }
@@ -190,7 +205,10 @@ impl JsonSchema for Target {
                  "items": {"type": "string", "pattern": "^user:.+"}},
                 {"type": "object", "required": ["reply_to"], "additionalProperties": false,
                  "properties": {"reply_to": {"type": "string",
-                    "description": "`id` of an inbound message"}}}
+                    "description": "`id` of an inbound message"}}},
+                {"type": "object", "required": ["session"], "additionalProperties": false,
+                 "properties": {"session": {"type": "string",
+                    "description": "id that a chat was bound to"}}}
             ]
         })
     }

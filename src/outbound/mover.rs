@@ -214,6 +214,10 @@ impl Mover {
         };
         let found = match target {
             Target::ReplyTo(inbound) => self.of_reply(inbound, account.clone(), stop).await?,
+            Target::Session(_) => Err(Refusal::new(
+                DeadReason::Target,
+                "sessions are not served yet; name a group or a user",
+            )),
             Target::Group(_) | Target::User(_) | Target::Users(_) => {
                 self.of_target(target, account.clone(), stop).await?
             }
@@ -223,7 +227,9 @@ impl Mover {
             Err(refusal) => {
                 let told = account.or_else(|| match target {
                     Target::ReplyTo(inbound) => self.served.receiver(inbound),
-                    Target::Group(_) | Target::User(_) | Target::Users(_) => None,
+                    Target::Group(_) | Target::User(_) | Target::Users(_) | Target::Session(_) => {
+                        None
+                    }
                 });
                 astray(told.as_ref(), refusal)
             }

@@ -31,10 +31,9 @@ impl Refusal {
 impl From<RequestError> for Refusal {
     fn from(error: RequestError) -> Self {
         let reason = match &error {
-            RequestError::Malformed(_)
-            | RequestError::Content(_)
-            | RequestError::Unserved(_)
-            | RequestError::Invalid(_) => DeadReason::Malformed,
+            RequestError::Malformed(_) | RequestError::Content(_) | RequestError::Invalid(_) => {
+                DeadReason::Malformed
+            }
             RequestError::Target { .. } => DeadReason::Target,
         };
         Self::new(reason, error.to_string())
@@ -193,6 +192,21 @@ pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job,
         ));
     };
     let content = request.content()?;
+    if matches!(
+        content,
+        Content::Media(..) | Content::Card(_) | Content::Stream(_)
+    ) {
+        return Err(Refusal::new(
+            DeadReason::Malformed,
+            "media and cards are not served yet; send text, markdown, link, action_card or raw",
+        ));
+    }
+    if request.not_before.is_some() {
+        return Err(Refusal::new(
+            DeadReason::Malformed,
+            "`not_before` is not served yet; leave it out",
+        ));
+    }
     if request.via == Some(Via::Card) {
         return Err(Refusal::new(
             DeadReason::Malformed,
@@ -283,10 +297,10 @@ fn audience(target: Target) -> Result<Audience, Refusal> {
             }
             Audience::Users(distinct)
         }
-        Target::ReplyTo(_) => {
+        Target::ReplyTo(_) | Target::Session(_) => {
             return Err(Refusal::new(
                 DeadReason::Target,
-                "a reply has to be looked up before it has a chat",
+                "a reply or a session has to be looked up before it has a chat",
             ));
         }
     })

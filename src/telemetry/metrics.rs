@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::meter::Meter;
 use crate::message::{AccountName, Outcome};
 
 /// Upper bounds of the acknowledgement histogram, in seconds: DingTalk waits 3 s.
@@ -36,7 +37,7 @@ pub enum FrameOutcome {
 }
 
 /// Family of DingTalk calls that share a pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ApiFamily {
     /// `connections/open`.
     Gateway,
@@ -48,6 +49,20 @@ pub enum ApiFamily {
     SendGroup,
     /// Session webhooks.
     Webhook,
+    /// Webhooks of custom robots.
+    CustomRobot,
+    /// Uploads and downloads of media.
+    Media,
+    /// Creating, delivering and updating cards.
+    Card,
+    /// Streaming into cards.
+    CardStream,
+    /// Recalls and read states.
+    Recall,
+    /// Reactions.
+    Emotion,
+    /// Look-ups of people.
+    Contact,
 }
 
 /// How a DingTalk call ended.
@@ -121,7 +136,7 @@ macro_rules! label_values {
 
 label_values! {
     FrameOutcome { Stored => "stored", Duplicate => "duplicate", Spooled => "spooled", Gated => "gated", Refused => "refused" }
-    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook" }
+    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook", CustomRobot => "custom_robot", Media => "media", Card => "card", CardStream => "card_stream", Recall => "recall", Emotion => "emotion", Contact => "contact" }
     ApiOutcome { Accepted => "accepted", Throttled => "throttled", Refused => "refused", Failed => "failed", Ambiguous => "ambiguous" }
     SendOutcome { Sent => "sent", Failed => "failed", Expired => "expired", Uncertain => "uncertain" }
 }
@@ -153,6 +168,7 @@ struct Inner {
     billed: Family<AccountLabel, Counter>,
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    meter: Meter,
 }
 
 impl Metrics {
@@ -229,6 +245,7 @@ impl Metrics {
             billed,
             quota_notices,
             pace,
+            meter: Meter::default(),
         }))
     }
 
@@ -348,8 +365,14 @@ impl Metrics {
     }
 
     /// A call counts against the monthly quota.
-    pub fn billed(&self, account: &AccountName) {
+    pub fn billed(&self, account: &AccountName, family: ApiFamily) {
         self.0.billed.get_or_create(&label(account)).inc();
+        self.0.meter.count(account, family);
+    }
+
+    /// Billed calls that are not yet in the shared count of the month.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
     }
 
     /// A message came without content because the quota is used up.

@@ -2,12 +2,17 @@
 //! by the caller from [`ApiError::class`].
 
 mod answer;
+mod card;
 mod errors;
 mod failure;
+mod fetch;
 mod http;
+mod media;
 mod pace;
 mod render;
+mod robot;
 mod send;
+mod served;
 mod shipment;
 mod split;
 mod token;
@@ -15,9 +20,14 @@ mod webhook;
 
 use reqwest::{RequestBuilder, Url};
 
+pub use card::{CardDraft, CardFrame, CardMentions, CardSpace, Created, FrameEnd};
 pub use failure::{ApiError, ErrorClass};
+pub use fetch::{FetchError, Fetched, Fetcher};
 pub use http::{Http, HttpError};
+pub use media::Upload;
 pub use render::{render_robot, render_webhook};
+pub use robot::{Person, Reaction, ReadStatus, Recalled, SentTo};
+pub use served::Apis;
 pub use shipment::{Accepted, Recipient, Shipment, ShipmentBody};
 
 use self::errors::{Call, Lesson, Refusal};
@@ -197,7 +207,7 @@ impl Api {
             .as_ref()
             .map_or_else(|refusal| refusal.error.class.billed(), |_| true)
         {
-            self.metrics.billed(&self.account);
+            self.metrics.billed(&self.account, family);
         }
         judged.map_err(|mut refusal| {
             let lane = match refusal.lesson {

@@ -76,6 +76,7 @@ impl Server {
             ca_file: None,
             proxy: None,
             no_proxy: None,
+            media_hosts: Vec::new(),
             timeout: Duration::from_millis(600),
         }
     }
@@ -118,6 +119,11 @@ fn account() -> config::Account {
         delegate: false,
         paused: false,
         rate: NonZeroU32::new(20).unwrap(),
+        media: crate::config::Media::Fetch,
+        card_template: None,
+        card_key: "content".to_owned(),
+        mention_all: false,
+        quota: None,
         policy: config::Policy::default(),
     }
 }
@@ -462,6 +468,7 @@ fn a_wrong_key_is_named_and_a_password_is_not_shown() {
         ca_file: Some("/does/not/exist.pem".into()),
         proxy: None,
         no_proxy: None,
+        media_hosts: Vec::new(),
         timeout: Duration::from_secs(10),
     };
     let error = Http::new(&config).unwrap_err().to_string();

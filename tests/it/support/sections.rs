@@ -29,6 +29,7 @@ pub(crate) fn dingtalk(sim: &Sim, timeout: Duration) -> Dingtalk {
         ca_file: None,
         proxy: None,
         no_proxy: None,
+        media_hosts: Vec::new(),
         timeout,
     }
 }
@@ -44,6 +45,11 @@ pub(crate) fn account(client_id: &str, secret: &str) -> Account {
         delegate: false,
         paused: false,
         rate: NonZeroU32::new(20).unwrap(),
+        media: nats_dingtalk::config::Media::Fetch,
+        card_template: None,
+        card_key: "content".to_owned(),
+        mention_all: false,
+        quota: None,
         policy: Policy::default(),
     }
 }

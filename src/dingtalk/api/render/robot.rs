@@ -41,6 +41,8 @@ pub fn render_robot(content: &Content) -> Vec<ShipmentBody> {
                 .map(|part| robot("sampleMarkdown", &part.param()));
             leading.chain(last).collect()
         }
+        // A card has calls of its own, and media are uploaded first.
+        Content::Media(..) | Content::Card(_) | Content::Stream(_) => Vec::new(),
         Content::Raw(raw) => vec![robot(&raw.msg_key, &raw.msg_param)],
     }
 }

@@ -48,7 +48,9 @@ pub fn render_webhook(content: &Content, mention: &Mentions) -> Option<Vec<Shipm
             let body = json!({ "msgtype": "link", "link": link_param(link) });
             return Some(vec![ShipmentBody::Webhook(body.to_string())]);
         }
-        Content::Raw(_) => return None,
+        Content::Media(..) | Content::Card(_) | Content::Stream(_) | Content::Raw(_) => {
+            return None;
+        }
     };
     Some(with_mentions(parts, mention))
 }

@@ -59,6 +59,11 @@ fn account() -> config::Account {
         delegate: false,
         paused: false,
         rate: std::num::NonZeroU32::new(20).unwrap(),
+        media: crate::config::Media::Fetch,
+        card_template: None,
+        card_key: "content".to_owned(),
+        mention_all: false,
+        quota: None,
         policy: config::Policy::default(),
     }
 }
@@ -70,6 +75,7 @@ fn dingtalk(api_url: &str) -> config::Dingtalk {
         ca_file: None,
         proxy: None,
         no_proxy: None,
+        media_hosts: Vec::new(),
         timeout: Duration::from_secs(5),
     }
 }

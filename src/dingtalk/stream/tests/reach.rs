@@ -123,6 +123,7 @@ async fn the_websocket_goes_through_the_proxy_with_user_and_password() {
         ca_file: Some(tls("ca.pem")),
         proxy: Some(Secret::new(format!("http://Aladdin:opensesame@{address}"))),
         no_proxy: Some("internal.example".to_owned()),
+        media_hosts: Vec::new(),
         ..dingtalk(&gateway.api_url)
     };
     let mut link = start_with(&proxied, account(), brisk(), 16);
@@ -144,6 +145,7 @@ async fn a_host_in_no_proxy_is_reached_straight() {
     let straight = config::Dingtalk {
         proxy: Some(Secret::new(format!("http://{}", nowhere().await))),
         no_proxy: Some("127.0.0.0/8".to_owned()),
+        media_hosts: Vec::new(),
         ..dingtalk(&gateway.api_url)
     };
     let link = start_with(&straight, account(), brisk(), 16);
