@@ -14,14 +14,14 @@ use super::tasks::{Joined, Outcome, Task};
 use super::{Bridge, BridgeError, Reload};
 use crate::broker::Broker;
 use crate::config::{self, Config};
-use crate::dingtalk::api::Http;
+use crate::dingtalk::api::{Apis, Http};
 use crate::dingtalk::net::Net;
 use crate::dingtalk::stream::{Delivery, LinkEvent};
 use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -41,6 +41,10 @@ pub(super) struct Running {
     pub(super) health: Health,
     pub(super) policies: watch::Sender<Policies>,
     pub(super) served: Served,
+    /// The Open API of each account, for the parts that serve all of them.
+    pub(super) apis: Apis,
+    /// How each account stands against its quota.
+    pub(super) standings: Standings,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -90,6 +94,8 @@ impl Running {
             health,
             policies,
             served: Served::default(),
+            apis: Apis::default(),
+            standings: Standings::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

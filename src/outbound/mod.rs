@@ -37,7 +37,7 @@ use tracing::{debug, info, warn};
 use crate::broker::{Broker, Feed};
 use crate::dingtalk::api::Api;
 use crate::message::{AccountName, Subjects};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Standings};
 
 use desk::Desk;
 use floor::Floor;
@@ -63,6 +63,8 @@ pub struct Parts {
     pub broker: Broker,
     /// Subjects of the installation.
     pub subjects: Subjects,
+    /// How the account stands against its quota.
+    pub standings: Standings,
     /// Metrics.
     pub metrics: Metrics,
     /// Health board.
@@ -102,6 +104,7 @@ impl Outbound {
             api,
             broker,
             subjects,
+            standings: _,
             metrics,
             health,
             timings,

@@ -31,6 +31,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "outbound",
         &["message", "config", "telemetry", "broker", "dingtalk"],
     ),
+    (
+        "fleet",
+        &["message", "config", "telemetry", "broker", "dingtalk"],
+    ),
+    (
+        "verbs",
+        &["message", "config", "telemetry", "broker", "dingtalk"],
+    ),
     ("ops", &["message", "config", "telemetry", "spool"]),
     ("sim", &["message"]),
     (
@@ -44,6 +52,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "spool",
             "inbound",
             "outbound",
+            "fleet",
+            "verbs",
             "ops",
         ],
     ),
@@ -61,6 +71,8 @@ const ALL: &[&str] = &[
     "spool",
     "inbound",
     "outbound",
+    "fleet",
+    "verbs",
     "ops",
     "bridge",
     "sim",

@@ -15,7 +15,7 @@ use nats_dingtalk::message::{
 };
 use nats_dingtalk::outbound::{Drain, Mover, MoverParts, Outbound, Parts, Served, Strays, Timings};
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
-use nats_dingtalk::telemetry::{Health, Metrics};
+use nats_dingtalk::telemetry::{Health, Metrics, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
@@ -139,6 +139,7 @@ impl Stage {
             api: Arc::new(self.api(name, secret)),
             broker: broker.clone(),
             subjects: self.subjects.clone(),
+            standings: Standings::default(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             timings: timings(),
