@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,9 @@ use super::state::Shared;
 /// Frames that one answer lists unless asked otherwise.
 const FRAMES: usize = 1000;
 
+/// Bytes that one order to say something may have, attachments included.
+const SAID: usize = 64 * 1024 * 1024;
+
 type Answer = Result<Json<Value>, Refused>;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -33,7 +36,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/calls", get(calls))
         .route("/connections", get(connections))
         .route("/frames", get(frames))
-        .route("/say", post(say))
+        .route("/uploads", get(uploads))
+        .route("/say", post(say).layer(DefaultBodyLimit::max(SAID)))
         .route("/event", post(event))
         .route("/card", post(card))
         .route("/push", post(push))
@@ -58,6 +62,7 @@ impl From<SimError> for Refused {
                 StatusCode::NOT_FOUND
             }
             SimError::NoLink(_) => StatusCode::CONFLICT,
+            SimError::Impossible(_) => StatusCode::BAD_REQUEST,
             SimError::Bind { .. } | SimError::Patience(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error.to_string())
@@ -115,6 +120,11 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn sent(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!(shared.world().sent))
+}
+
+async fn uploads(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    Json(world.media.uploads().map(|upload| json!(upload)).collect())
 }
 
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<Value> {

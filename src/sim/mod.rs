@@ -23,15 +23,18 @@
 
 mod api;
 mod armed;
+mod attachment;
 mod bot;
 mod burst;
 mod carrier;
+mod content;
 mod control;
 mod drive;
 mod fault;
 mod gateway;
 mod inject;
 mod ledger;
+mod media;
 mod observe;
 mod options;
 mod record;
@@ -46,14 +49,17 @@ use tokio_util::sync::DropGuard;
 
 pub use self::api::{
     CUSTOM_ROBOT_PATH, CustomRobot, FAILED_EVENTS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH,
-    TOKEN_PATH, USER_SEND_PATH, WEBHOOK_PATH,
+    MEDIA_DOWNLOAD_PATH, MEDIA_OBJECT_PATH, MEDIA_UPLOAD_PATH, TOKEN_PATH, USER_SEND_PATH,
+    WEBHOOK_PATH,
 };
+pub use self::attachment::{Attachment, AttachmentKind};
 pub use self::bot::{CardPress, Message};
 pub use self::burst::{Burst, BurstReport};
 pub use self::drive::Push;
 pub use self::fault::{Fault, OPEN_PATH};
 pub use self::gateway::{BOT_TOPIC, CARD_TOPIC};
 pub use self::ledger::{Ack, FrameState, FrameView};
+pub use self::media::Upload;
 pub use self::options::{AckMatching, LateAck, SimApp, SimOptions, TokenFamilies};
 pub use self::record::{Call, Counters, EventFailure, LinkView, Sent, SentVia, Verdict};
 pub use self::refusal::{CallRefusal, OpenRefusal};
@@ -84,6 +90,9 @@ pub enum SimError {
     /// Nothing with this id was pushed.
     #[error("nothing with the id `{0}` was pushed")]
     Unknown(String),
+    /// Nobody can do this in DingTalk.
+    #[error("nobody can send this: {0}")]
+    Impossible(&'static str),
     /// What was waited for did not happen.
     #[error("waited in vain for {0}")]
     Patience(String),

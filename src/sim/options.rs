@@ -82,6 +82,16 @@ pub struct SimOptions {
     /// Posts per minute to the webhooks of one app before it is muted; whether DingTalk counts
     /// session webhooks is unknown, so it is off unless set.
     pub webhooks_per_minute: Option<u32>,
+    /// Billed calls of one app before its month is used up; `None`: no end.
+    pub quota: Option<u32>,
+    /// Whether all bytes of uploads are kept for observation, not only the first KiB.
+    pub keep_uploads: bool,
+    /// Life of a download code (undocumented; 2 h).
+    pub download_code_life: Duration,
+    /// Life of the URL that a download code gives (15 min).
+    pub download_url_life: Duration,
+    /// Whether the URL comes as `data.downloadUrl`, as some have seen it.
+    pub nested_download_url: bool,
     /// How long a mute lasts (10 minutes).
     pub mute_for: Duration,
     /// When the SYSTEM ping comes after the upgrade; `None` sends none.
@@ -137,6 +147,11 @@ impl Default for SimOptions {
             groups: None,
             calls_per_second: Some(20),
             webhooks_per_minute: None,
+            quota: None,
+            keep_uploads: false,
+            download_code_life: Duration::from_secs(7200),
+            download_url_life: Duration::from_secs(900),
+            nested_download_url: false,
             mute_for: Duration::from_secs(600),
             auto_ping: Some(Duration::from_millis(300)),
             ping_every: None,

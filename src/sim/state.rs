@@ -17,6 +17,7 @@ use super::armed::ArmedFault;
 use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
+use super::media::Media;
 use super::options::{AckMatching, LateAck, SimOptions};
 use super::record::{Call, EventFailure, LinkView, Sent};
 use crate::message::Timestamp;
@@ -38,6 +39,8 @@ pub(super) struct App {
     pub(super) app_id: String,
     pub(super) muted_until: Option<Instant>,
     pub(super) webhook_posts: VecDeque<Instant>,
+    /// Calls of this month that count against the quota.
+    pub(super) billed: u32,
 }
 
 /// What a connection subscribed to.
@@ -113,6 +116,7 @@ pub(super) struct World {
     pub(super) faults: Vec<ArmedFault>,
     /// Delivered cards by carrier id.
     pub(super) carriers: HashMap<String, Carrier>,
+    pub(super) media: Media,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -161,6 +165,7 @@ impl Shared {
             calls: VecDeque::new(),
             faults: Vec::new(),
             carriers: HashMap::new(),
+            media: Media::new(options.keep),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());
@@ -220,6 +225,7 @@ impl World {
             app_id: uuid(),
             muted_until: None,
             webhook_posts: VecDeque::new(),
+            billed: 0,
         };
         self.apps.insert(client_id, app);
     }

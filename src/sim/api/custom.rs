@@ -50,7 +50,7 @@ pub struct CustomRobot {
 pub(in crate::sim) struct CustomState {
     robot: CustomRobot,
     posts: VecDeque<Instant>,
-    muted_until: Option<Instant>,
+    pub(in crate::sim) muted_until: Option<Instant>,
     uuids: HashSet<String>,
 }
 

@@ -4,6 +4,7 @@ mod api;
 mod control;
 mod delivery;
 mod link_faults;
+mod media;
 mod opening;
 
 use std::time::Duration;

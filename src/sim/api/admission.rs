@@ -1,0 +1,78 @@
+//! What stands before every billed call: the rate of the app on this path, then its month
+//! (oapi.md, sections 9.2 to 9.4). Tokens and contacts are not billed.
+
+use std::sync::Arc;
+
+use super::errors::Refusal;
+use crate::sim::options::{SimOptions, TokenFamilies};
+use crate::sim::state::{Family, World};
+
+impl World {
+    /// Counts a v1.0 call of the app, or refuses it.
+    pub(super) fn admit(
+        &mut self,
+        options: &SimOptions,
+        app: &Arc<str>,
+        path: &str,
+    ) -> Result<(), Refusal> {
+        if !self.within_rate(app, path, options.calls_per_second) {
+            return Err(Refusal::qps());
+        }
+        if !self.bill(app, options.quota) {
+            return Err(Refusal::month_used_up());
+        }
+        Ok(())
+    }
+
+    /// Finds the app of an oapi call by its token and counts the call, or refuses it.
+    pub(super) fn admit_oapi(
+        &mut self,
+        options: &SimOptions,
+        token: &str,
+        path: &str,
+    ) -> Result<Arc<str>, Refusal> {
+        let app = self.known_oapi(options, token, path)?;
+        if !self.bill(&app, options.quota) {
+            return Err(Refusal::oapi(90020, "当月API调用次数已达上限"));
+        }
+        Ok(app)
+    }
+
+    /// As [`Self::admit_oapi`], for calls that are not billed.
+    pub(super) fn known_oapi(
+        &mut self,
+        options: &SimOptions,
+        token: &str,
+        path: &str,
+    ) -> Result<Arc<str>, Refusal> {
+        if token.is_empty() {
+            return Err(Refusal::oapi(41001, "缺少access_token参数"));
+        }
+        let family = match options.token_families {
+            TokenFamilies::Shared => None,
+            TokenFamilies::Strict => Some(Family::Oapi),
+        };
+        let app = self
+            .app_of_token(token, family)
+            .ok_or_else(|| Refusal::oapi(40014, "不合法的access_token"))?;
+        if !self.within_rate(&app, path, options.calls_per_second) {
+            return Err(Refusal::oapi(
+                90018,
+                "您的企业应用调用钉钉开放平台当前接口的所有请求都被暂时禁用了",
+            ));
+        }
+        Ok(app)
+    }
+
+    /// Counts one billed call of the app; false when its month is used up.
+    fn bill(&mut self, app: &Arc<str>, quota: Option<u32>) -> bool {
+        let Some(app) = self.apps.get_mut(app) else {
+            return true;
+        };
+        if quota.is_some_and(|quota| app.billed >= quota) {
+            return false;
+        }
+        app.billed += 1;
+        true
+    }
+}
