@@ -1,5 +1,6 @@
 //! What an armed fault does to one call. It knows no route.
 
+use std::future::ready;
 use std::io;
 
 use axum::body::Body;
@@ -9,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use tokio::task::yield_now;
 
 use crate::sim::armed::CallFault;
 use crate::sim::content::Content;
@@ -75,17 +77,21 @@ fn redirection(to: &str) -> Response {
 /// The answer as it is announced, whose body breaks off after so many bytes.
 fn shortened(response: Response, after: u64) -> Response {
     let (parts, body) = response.into_parts();
-    let mut left = usize::try_from(after).unwrap_or(usize::MAX);
-    let pieces = body.into_data_stream().map(move |piece| {
-        let mut piece = piece.map_err(io::Error::other)?;
-        if left == 0 {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        piece.truncate(left);
-        left -= piece.len();
-        Ok::<Bytes, io::Error>(piece)
+    let left = usize::try_from(after).unwrap_or(usize::MAX);
+    let pieces = body.into_data_stream().scan(left, |left, piece| {
+        let piece = (*left > 0).then(|| {
+            let mut piece = piece.map_err(io::Error::other)?;
+            piece.truncate(*left);
+            *left -= piece.len();
+            Ok::<Bytes, io::Error>(piece)
+        });
+        ready(piece)
     });
-    let end = stream::iter([Err(io::ErrorKind::ConnectionReset.into())]);
+    let end = stream::once(async {
+        // What came so far is written before the connection ends.
+        yield_now().await;
+        Err(io::ErrorKind::ConnectionReset.into())
+    });
     Response::from_parts(parts, Body::from_stream(pieces.chain(end)))
 }
 
