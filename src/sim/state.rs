@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aftermath::Emotion;
 use super::api::CustomState;
 use super::armed::ArmedFault;
 use super::carrier::Carrier;
@@ -117,6 +118,9 @@ pub(super) struct World {
     /// Delivered cards by carrier id.
     pub(super) carriers: HashMap<String, Carrier>,
     pub(super) media: Media,
+    pub(super) emotions: VecDeque<Emotion>,
+    /// Staff ids by unionId.
+    pub(super) union_ids: HashMap<String, String>,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -166,6 +170,8 @@ impl Shared {
             faults: Vec::new(),
             carriers: HashMap::new(),
             media: Media::new(options.keep),
+            emotions: VecDeque::new(),
+            union_ids: HashMap::from_iter(options.union_ids.clone()),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());

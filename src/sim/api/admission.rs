@@ -3,9 +3,52 @@
 
 use std::sync::Arc;
 
+use axum::Json;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
 use super::errors::Refusal;
+use super::token::is_json;
 use crate::sim::options::{SimOptions, TokenFamilies};
-use crate::sim::state::{Family, World};
+use crate::sim::state::{Family, Shared, World};
+
+impl Shared {
+    /// A v1.0 call with a JSON body: token, rate, month and body are looked at in the gateway's order.
+    pub(super) fn v1_call(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        path: &str,
+        apply: impl FnOnce(&mut World, &Arc<str>, &Value) -> Result<Value, Refusal>,
+    ) -> Response {
+        self.v1_query(headers, path, |world, app| {
+            if !is_json(headers) || body.is_empty() {
+                return Err(Refusal::missing_body());
+            }
+            let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+            apply(world, app, &parsed)
+        })
+    }
+
+    /// As [`Self::v1_call`], without a body.
+    pub(super) fn v1_query(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        apply: impl FnOnce(&mut World, &Arc<str>) -> Result<Value, Refusal>,
+    ) -> Response {
+        let outcome = self.app_of_call(headers).and_then(|app| {
+            let mut world = self.world();
+            world.admit(&self.options, &app, path)?;
+            apply(&mut world, &app)
+        });
+        match outcome {
+            Ok(answer) => Json(answer).into_response(),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+}
 
 impl World {
     /// Counts a v1.0 call of the app, or refuses it.

@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,7 +17,6 @@ use tokio::time::Instant;
 use super::MEDIA_DOWNLOAD_PATH;
 use super::errors::{Refusal, request_id};
 use super::robot::check_robot;
-use super::token::is_json;
 use crate::sim::content::Content;
 use crate::sim::state::{Shared, World};
 
@@ -34,24 +32,16 @@ pub(super) async fn download(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let parsed: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let outcome = shared.app_of_call(&headers).and_then(|app| {
-        let mut world = shared.world();
-        world.admit(&shared.options, &app, MEDIA_DOWNLOAD_PATH)?;
-        if !is_json(&headers) || body.is_empty() {
-            return Err(Refusal::missing_body());
+    let path = MEDIA_DOWNLOAD_PATH;
+    shared.v1_call(&headers, &body, path, |world, app, body| {
+        check_robot(world, app, body)?;
+        let object = object_of(world, app, body)?;
+        let url = json!({"downloadUrl": signed_url(&shared, world, object)});
+        if shared.options.nested_download_url {
+            return Ok(json!({ "data": url }));
         }
-        check_robot(&world, &app, &parsed)?;
-        let object = object_of(&world, &app, &parsed)?;
-        Ok(signed_url(&shared, &world, object))
-    });
-    match outcome {
-        Ok(url) if shared.options.nested_download_url => {
-            Json(json!({"data": {"downloadUrl": url}})).into_response()
-        }
-        Ok(url) => Json(json!({"downloadUrl": url})).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+        Ok(url)
+    })
 }
 
 /// The object behind the code, if it is this app's and lives.

@@ -1,11 +1,15 @@
 //! Both API families on one port, with faults in front of every route. It knows no WebSocket.
 
 mod admission;
+mod contact;
 mod custom;
 mod download;
+mod emotion;
 mod errors;
 mod listener;
 mod open;
+mod read_status;
+mod recall;
 mod robot;
 mod sends;
 mod spoil;
@@ -57,6 +61,21 @@ pub const MEDIA_DOWNLOAD_PATH: &str = "/v1.0/robot/messageFiles/download";
 /// Where those URLs point: a prefix, for faults with a `*` behind it.
 pub const MEDIA_OBJECT_PATH: &str = "/sim-oss/";
 
+/// Path that takes messages to people back; DingTalk spells it differently from the send.
+pub const RECALL_USER_PATH: &str = "/v1.0/robot/otoMessages/batchRecall";
+/// Path that takes messages to groups back.
+pub const RECALL_GROUP_PATH: &str = "/v1.0/robot/groupMessages/recall";
+/// Path that tells who of the people read a message.
+pub const READ_STATUS_PATH: &str = "/v1.0/robot/oToMessages/readStatus";
+/// Path that tells who of a group read a message.
+pub const GROUP_READ_STATUS_PATH: &str = "/v1.0/robot/groupMessages/query";
+/// Path of reactions.
+pub const EMOTION_PATH: &str = "/v1.0/robot/emotion/reply";
+/// Path that takes reactions back.
+pub const EMOTION_RECALL_PATH: &str = "/v1.0/robot/emotion/recall";
+/// Path that tells the staff id of a unionId.
+pub const UNION_ID_PATH: &str = "/topapi/user/getbyunionid";
+
 /// Serves until the simulator stops.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let stop = shared.stop.clone();
@@ -80,6 +99,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(CUSTOM_ROBOT_PATH, post(custom::send))
         .route(FAILED_EVENTS_PATH, get(token::failed_events))
         .merge(media())
+        .merge(verbs())
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || Refusal::not_found())
         .layer(from_fn_with_state(Arc::clone(shared), with_faults));
@@ -100,6 +120,18 @@ fn media() -> Router<Arc<Shared>> {
         )
         .route(MEDIA_DOWNLOAD_PATH, post(download::download))
         .route("/sim-oss/{name}", get(download::object))
+}
+
+/// What is done with messages that are there, and who people are.
+fn verbs() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(RECALL_USER_PATH, post(recall::from_users))
+        .route(RECALL_GROUP_PATH, post(recall::from_group))
+        .route(READ_STATUS_PATH, get(read_status::of_users))
+        .route(GROUP_READ_STATUS_PATH, post(read_status::of_group))
+        .route(EMOTION_PATH, post(emotion::reply))
+        .route(EMOTION_RECALL_PATH, post(emotion::recall))
+        .route(UNION_ID_PATH, post(contact::by_union_id))
 }
 
 /// Lets a call through, or does to it what an armed fault says.

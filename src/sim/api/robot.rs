@@ -267,7 +267,8 @@ fn names_a_chat(users: Option<&Vec<Value>>) -> bool {
     users.any(|user| user.starts_with("cid"))
 }
 
-fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
+/// Whether the body names a group that exists.
+pub(super) fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
     let group = body
         .get("openConversationId")
         .and_then(Value::as_str)
