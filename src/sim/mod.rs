@@ -25,6 +25,7 @@ mod api;
 mod armed;
 mod bot;
 mod burst;
+mod carrier;
 mod control;
 mod drive;
 mod fault;

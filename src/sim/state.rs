@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::api::CustomState;
 use super::armed::ArmedFault;
+use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
 use super::options::{AckMatching, LateAck, SimOptions};
@@ -110,6 +111,8 @@ pub(super) struct World {
     pub(super) delivered: u64,
     pub(super) calls: VecDeque<Call>,
     pub(super) faults: Vec<ArmedFault>,
+    /// Delivered cards by carrier id.
+    pub(super) carriers: HashMap<String, Carrier>,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -157,6 +160,7 @@ impl Shared {
             delivered: 0,
             calls: VecDeque::new(),
             faults: Vec::new(),
+            carriers: HashMap::new(),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());
