@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::api::CustomState;
 use super::armed::ArmedFault;
+use super::cards::Deck;
 use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
@@ -113,6 +114,7 @@ pub(super) struct World {
     pub(super) faults: Vec<ArmedFault>,
     /// Delivered cards by carrier id.
     pub(super) carriers: HashMap<String, Carrier>,
+    pub(super) deck: Deck,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -161,6 +163,7 @@ impl Shared {
             calls: VecDeque::new(),
             faults: Vec::new(),
             carriers: HashMap::new(),
+            deck: Deck::default(),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());
