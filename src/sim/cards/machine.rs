@@ -303,3 +303,124 @@ impl Card {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GAP: Option<Duration> = Some(Duration::from_millis(500));
+
+    fn card() -> Card {
+        let template = CardTemplate::new("t.schema")
+            .with_markdown("body")
+            .with_text("note");
+        Card::new(Draft {
+            app: Arc::from("ding"),
+            out_track_id: "c1".to_owned(),
+            template_id: template.id.clone(),
+            template: Some(template),
+            callback_type: "STREAM".to_owned(),
+            user_id_type: 1,
+            spaces: BTreeSet::from(["IM_GROUP"]),
+            params: CardParams::from([("flowStatus".to_owned(), "1".to_owned())]),
+            private_data: BTreeMap::new(),
+        })
+    }
+
+    fn frame<'a>(guid: &'a str, content: &'a str) -> Frame<'a> {
+        Frame {
+            guid,
+            key: "body",
+            content: Some(content),
+            full: true,
+            finalize: false,
+            error: false,
+        }
+    }
+
+    fn params(pairs: &[(&str, &str)]) -> CardParams {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn frames_closer_than_the_gap_are_refused_and_a_refusal_does_not_move_the_gap() {
+        let (mut card, start) = (card(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(card.stream(&frame("a", "1"), at(0), GAP), Ok(()));
+        let second = frame("b", "2");
+        assert_eq!(
+            card.stream(&second, at(499), GAP),
+            Err(CardRefusal::TooFast)
+        );
+        assert_eq!(card.stream(&second, at(500), GAP), Ok(()));
+        assert_eq!(card.view().params["body"], "2");
+        assert_eq!(card.view().frames.len(), 3);
+        assert_eq!(card.view().accepted().count(), 2);
+    }
+
+    #[test]
+    fn a_guid_counts_once() {
+        let (mut card, now) = (card(), Instant::now());
+        card.stream(&frame("a", "first"), now, None).unwrap();
+        assert_eq!(card.stream(&frame("a", "second"), now, None), Ok(()));
+        assert_eq!(card.view().params["body"], "first");
+        assert_eq!(card.view().frames[1].verdict, FrameVerdict::Repeated);
+    }
+
+    #[test]
+    fn the_last_frame_closes_and_a_later_one_opens_again() {
+        let (mut card, now) = (card(), Instant::now());
+        let mut last = frame("a", "done");
+        last.finalize = true;
+        card.stream(&last, now, None).unwrap();
+        assert_eq!(card.view().state, CardState::Finished);
+        card.stream(&frame("b", "more"), now, None).unwrap();
+        assert_eq!(card.view().state, CardState::Inputting);
+        let mut failed = frame("c", "");
+        failed.error = true;
+        card.stream(&failed, now, None).unwrap();
+        assert_eq!(card.view().state, CardState::Failed);
+        assert_eq!(card.view().text(), "more");
+    }
+
+    #[test]
+    fn a_text_variable_can_be_appended_to_and_a_markdown_one_cannot() {
+        let (mut card, now) = (card(), Instant::now());
+        for (guid, content) in [("a", "one "), ("b", "two")] {
+            let mut part = frame(guid, content);
+            (part.key, part.full) = ("note", false);
+            card.stream(&part, now, None).unwrap();
+        }
+        assert_eq!(card.view().params["note"], "one two");
+        let mut part = frame("c", "three");
+        part.full = false;
+        let refused = card.stream(&part, now, None);
+        assert_eq!(refused, Err(CardRefusal::Param("param.stream.isFull")));
+        part.key = "other";
+        let refused = card.stream(&part, now, None);
+        assert_eq!(refused, Err(CardRefusal::NoSuchKey));
+    }
+
+    #[test]
+    fn an_update_replaces_everything_unless_it_says_otherwise() {
+        let mut card = card();
+        let change = |pairs: &[(&str, &str)], by_key| Change {
+            params: Some(params(pairs)),
+            private_data: BTreeMap::from([("u1".to_owned(), params(pairs))]),
+            by_key,
+            private_by_key: by_key,
+        };
+        card.update(change(&[("a", "1"), ("b", "1")], false), UpdateSource::Api);
+        assert_eq!(card.view().params, params(&[("a", "1"), ("b", "1")]));
+        card.update(change(&[("b", "2")], true), UpdateSource::Api);
+        assert_eq!(card.view().params, params(&[("a", "1"), ("b", "2")]));
+        assert_eq!(card.view().private_data["u1"], card.view().params);
+        card.update(change(&[("flowStatus", "3")], false), UpdateSource::Api);
+        assert_eq!(card.view().params, params(&[("flowStatus", "3")]));
+        assert_eq!(card.view().private_data["u1"], card.view().params);
+        assert_eq!(card.view().state, CardState::Finished);
+    }
+}
