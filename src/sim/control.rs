@@ -114,7 +114,7 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let apps: Vec<Value> = world
         .apps
         .values()
-        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed}))
+        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed, "webhookBilled": app.webhook_billed}))
         .collect();
     Json(json!({
         "counters": counters,

@@ -96,6 +96,8 @@ pub struct SimOptions {
     pub webhooks_per_minute: Option<u32>,
     /// Billed calls of one app before its month is used up; `None`: no end.
     pub quota: Option<u32>,
+    /// Posts to the session webhooks of one app before its month is used up; `None`: no end.
+    pub webhook_quota: Option<u32>,
     /// Whether all bytes of uploads are kept for observation, not only the first KiB.
     pub keep_uploads: bool,
     /// Life of a download code (undocumented; 2 h).
@@ -177,6 +179,7 @@ impl Default for SimOptions {
             calls_per_second: Some(20),
             webhooks_per_minute: None,
             quota: None,
+            webhook_quota: None,
             keep_uploads: false,
             download_code_life: Duration::from_secs(7200),
             download_url_life: Duration::from_secs(900),

@@ -43,6 +43,8 @@ pub(super) struct App {
     pub(super) webhook_posts: VecDeque<Instant>,
     /// Calls of this month that count against the quota.
     pub(super) billed: u32,
+    /// Webhook posts of this month.
+    pub(super) webhook_billed: u32,
 }
 
 /// What a connection subscribed to.
@@ -235,6 +237,7 @@ impl World {
             muted_until: None,
             webhook_posts: VecDeque::new(),
             billed: 0,
+            webhook_billed: 0,
         };
         self.apps.insert(client_id, app);
     }
