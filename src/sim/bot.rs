@@ -97,6 +97,8 @@ impl Message {
 }
 
 /// A button press on a card.
+///
+/// In JSON: `{"out_track_id":"c1","user":"manager1","action_ids":["approve"],"form":{"reason":"ok"}}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CardPress {

@@ -193,13 +193,11 @@ async fn card(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
 }
 
 async fn cards(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let world = shared.world();
-    Json(json!(world.deck.views().collect::<Vec<_>>()))
+    Json(json!(shared.world().cards()))
 }
 
 async fn one_card(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answer {
-    let world = shared.world();
-    let card = world.deck.view(&id);
+    let card = shared.world().card(&id);
     let card = card.ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no card `{id}`")))?;
     Ok(Json(json!(card)))
 }

@@ -18,7 +18,7 @@
 //! | `POST /sim/month` | a new month: the quota of every app is whole again |
 //! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
 //! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
-//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`] |
+//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`]: state, variables, frames, updates, deliveries, presses with what their answers did |
 //! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
 //! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
 //! | `POST /sim/burst` | a [`Burst`]; answers its report |
