@@ -88,16 +88,20 @@ impl Running {
             Task::Link(name.clone()),
             link.run(deliveries, events, stop.clone()),
         );
-        let api = Api::new(
+        let api = Arc::new(Api::new(
             self.http.clone(),
             &self.config.dingtalk,
             name.clone(),
             &account,
             self.metrics.clone(),
-        );
+        ));
+        self.apis.set(name.clone(), Arc::clone(&api));
         let outbound = Outbound::new(outbound::Parts {
             account: name.clone(),
-            api: Arc::new(api),
+            api,
+            fetcher: self.fetcher.clone(),
+            settings: outbound::Settings::from(&account),
+            standings: self.standings.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),
@@ -129,6 +133,7 @@ impl Running {
             .any(|task| task.account() == Some(&account));
         if gone {
             self.accounts.remove(&account);
+            self.apis.remove(&account);
             if self.config.accounts.contains_key(&account) {
                 self.start_account(&account);
             } else {

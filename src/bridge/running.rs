@@ -14,14 +14,14 @@ use super::tasks::{Joined, Outcome, Task};
 use super::{Bridge, BridgeError, Reload};
 use crate::broker::Broker;
 use crate::config::{self, Config};
-use crate::dingtalk::api::Http;
+use crate::dingtalk::api::{Apis, Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::dingtalk::stream::{Delivery, LinkEvent};
 use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -36,11 +36,16 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) broker: Broker,
     pub(super) http: Http,
+    pub(super) fetcher: Fetcher,
     pub(super) net: Net,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) policies: watch::Sender<Policies>,
     pub(super) served: Served,
+    /// The Open API of each account, for the parts that serve all of them.
+    pub(super) apis: Apis,
+    /// How each account stands against its quota.
+    pub(super) standings: Standings,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -61,6 +66,7 @@ impl Running {
             spool,
             admin,
             http,
+            fetcher,
             net,
             metrics,
             health,
@@ -85,11 +91,14 @@ impl Running {
             alive: HashMap::new(),
             broker: broker.clone(),
             http,
+            fetcher,
             net,
             metrics,
             health,
             policies,
             served: Served::default(),
+            apis: Apis::default(),
+            standings: Standings::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

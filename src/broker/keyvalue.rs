@@ -16,15 +16,16 @@ use bytes::Bytes;
 use super::EXPECTED_SUBJECT_SEQUENCE;
 use super::error::BrokerError;
 use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::listing;
 use super::outgoing::Outgoing;
 use crate::message::Timestamp;
 
 /// Header with the life of a message, in seconds.
 const TTL: &str = "Nats-TTL";
 /// Header of a marker that a client left in place of a value.
-const OPERATION: &str = "KV-Operation";
+pub(super) const OPERATION: &str = "KV-Operation";
 /// Header of a marker that the server left in place of a value.
-const MARKER_REASON: &str = "Nats-Marker-Reason";
+pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
 /// Header with the revision of what was read.
 const SEQUENCE: &str = "Nats-Sequence";
 
@@ -35,6 +36,16 @@ pub enum Bucket {
     Webhooks,
     /// The ledger of sends by account and request id; entries live 7 d.
     Ledger,
+    /// Open cards by account and outTrackId; entries live 7 d.
+    Cards,
+    /// What replicas tell each other: presence and pace; entries live an hour.
+    Fleet,
+    /// Billed calls by account and month; entries live 400 d.
+    Quota,
+    /// What DingTalk need not be asked again: media ids and people; entries live 30 d.
+    Cache,
+    /// Chats by session id; entries live until they are deleted.
+    Bindings,
 }
 
 impl Bucket {
@@ -42,6 +53,11 @@ impl Bucket {
         match self {
             Self::Webhooks => "WEBHOOKS",
             Self::Ledger => "LEDGER",
+            Self::Cards => "CARDS",
+            Self::Fleet => "FLEET",
+            Self::Quota => "QUOTA",
+            Self::Cache => "CACHE",
+            Self::Bindings => "BINDINGS",
         }
     }
 }
@@ -135,6 +151,34 @@ impl KeyValue {
         let life = [(TTL, format!("{seconds}s"))];
         self.hub.store(&self.put(key, value), &life).await?;
         Ok(())
+    }
+
+    /// Puts a value, whatever was there; its revision.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn write(&self, key: &str, value: Bytes) -> Result<u64, BrokerError> {
+        let stored = self.hub.store(&self.put(key, value), &[]).await?;
+        Ok(stored.sequence)
+    }
+
+    /// Deletes a value; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn delete(&self, key: &str) -> Result<(), BrokerError> {
+        let marker = [(OPERATION, "DEL".to_owned())];
+        let message = self.put(key, Bytes::new());
+        self.hub.store(&message, &marker).await?;
+        Ok(())
+    }
+
+    /// Every key with its value, in no order that means anything. For small buckets.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn entries(&self) -> Result<Vec<(String, Entry)>, BrokerError> {
+        listing::entries(&self.hub, &self.bucket).await
     }
 
     fn put(&self, key: &str, value: Bytes) -> Outgoing {

@@ -5,12 +5,15 @@ mod connection;
 mod consumer;
 mod error;
 mod feed;
+mod filler;
 mod fitness;
 mod hub;
 mod incoming;
 mod keyvalue;
 mod line;
+mod listing;
 mod managed;
+mod media;
 mod objects;
 mod outgoing;
 mod program;
@@ -36,6 +39,7 @@ pub use feed::Feed;
 pub use incoming::Incoming;
 pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
+pub use media::{Description, MediaObject, MediaReader, MediaStore};
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
@@ -160,6 +164,11 @@ impl Broker {
     /// One of the buckets.
     pub fn bucket(&self, bucket: Bucket) -> KeyValue {
         KeyValue::new(Arc::clone(&self.hub), bucket)
+    }
+
+    /// The object store of media.
+    pub fn media(&self) -> MediaStore {
+        MediaStore::new(Arc::clone(&self.hub))
     }
 
     /// Puts a body that is too large for a message into the object store under `key`.

@@ -13,7 +13,7 @@ use super::hub::Hub;
 pub(super) const BUCKET: &str = "OBJECTS";
 
 /// Bytes of one message of an object, where the server takes that much (nats.md, section 3).
-const CHUNK: usize = 128 * 1024;
+pub(super) const CHUNK: usize = 128 * 1024;
 
 /// Stores `body` under `key`, replacing what was there. The whole body is in memory, so every
 /// chunk is a full one (nats.md, section 3).

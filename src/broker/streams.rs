@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::error::{BrokerError, NO_STREAM, STREAM_EXISTS};
 use super::fitness;
 use super::hub::{Hub, Names};
+use super::media;
 use super::objects;
 use crate::config;
 
@@ -29,6 +30,14 @@ const ADVISORIES: i64 = 100_000;
 const LEDGER_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longest life of a session webhook; each has its own, shorter one.
 const WEBHOOK_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the state of a card is kept: one that is open that long is closed by its deadline.
+const CARD_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long what replicas tell each other is kept; each entry has its own, shorter life.
+const FLEET_AGE: Duration = Duration::from_secs(3600);
+/// How long the calls of a month are kept.
+const QUOTA_AGE: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Longest time that DingTalk is not asked again.
+const CACHE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Oldest server with pinned priority groups and per-message TTL, which the promises rest on.
 const OLDEST_SERVER: (i64, i64) = (2, 11);
 /// Oldest server that the bridge is tested with.
@@ -181,7 +190,25 @@ pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
             bucket(&names.of("LEDGER"), LEDGER_AGE, settings),
             Duty::Bucket,
         ),
+        plan(bucket(&names.of("CARDS"), CARD_AGE, settings), Duty::Bucket),
+        plan(
+            bucket(&names.of("FLEET"), FLEET_AGE, settings),
+            Duty::Bucket,
+        ),
+        plan(
+            bucket(&names.of("QUOTA"), QUOTA_AGE, settings),
+            Duty::Bucket,
+        ),
+        plan(
+            bucket(&names.of("CACHE"), CACHE_AGE, settings),
+            Duty::Bucket,
+        ),
+        plan(
+            bucket(&names.of("BINDINGS"), Duration::ZERO, settings),
+            Duty::Bucket,
+        ),
         plan(objects(&names.of(objects::BUCKET), settings), Duty::Kept),
+        plan(objects(&names.of(media::BUCKET), settings), Duty::Kept),
     ]
 }
 

@@ -149,7 +149,6 @@ fn without_null(object: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::RequestError;
 
     fn schema(name: &str) -> Value {
         let found = schemas().into_iter().find(|(key, _)| *key == name);

@@ -119,7 +119,7 @@ fn account() -> config::Account {
         delegate: false,
         paused: false,
         rate: NonZeroU32::new(20).unwrap(),
-        media: crate::config::Media::Fetch,
+        media: config::Media::Fetch,
         card_template: None,
         card_key: "content".to_owned(),
         mention_all: false,

@@ -59,7 +59,7 @@ fn account() -> config::Account {
         delegate: false,
         paused: false,
         rate: std::num::NonZeroU32::new(20).unwrap(),
-        media: crate::config::Media::Fetch,
+        media: config::Media::Fetch,
         card_template: None,
         card_key: "content".to_owned(),
         mention_all: false,

@@ -1,0 +1,2 @@
+//! The verbs of `<prefix>.api.>`: questions and small deeds over NATS request/reply, as a micro
+//! service that `nats micro` discovers.
