@@ -22,9 +22,9 @@ const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const GATED_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Most bytes of what the policy kept out.
 const GATED_BYTES: i64 = 256 << 20;
-/// Status events kept for each account, some 3 MB. Links and media share one subject, since that is what
-/// readers subscribe to, so a burst of media must not push the link states out: this is more media than
-/// the messages of a day under DingTalk's standard quota (oapi.md, section 9.4) can carry.
+/// Status events kept for each account, some 3 MB. Links and media share one subject, as that is what
+/// readers subscribe to, so a burst of media must not push the link states out: this is three times the
+/// messages of a month under DingTalk's standard quota (oapi.md, section 9.4).
 const STATUS_PER_ACCOUNT: i64 = 10_000;
 /// Most advisories kept.
 const ADVISORIES: i64 = 100_000;
