@@ -1,19 +1,12 @@
 //! Name and media type of a fetched item: the type by its content, the name as it was announced and fit
 //! for a file system. It reads no body.
 
-use std::ffi::OsStr;
-use std::path::Path;
-
 use super::errand::Errand;
 use crate::broker::Description;
-use crate::message::MediaKind;
+use crate::message::{MediaKind, file_name, media_type};
 
-/// Longest file name, in bytes, as most file systems have it.
-const MAX_NAME: usize = 255;
 /// What says nothing.
 const UNKNOWN: &str = "application/octet-stream";
-/// Containers whose content says less than a name that ends in something more special.
-const CONTAINERS: [&str; 4] = ["application/zip", "application/xml", "text/xml", "text/html"];
 /// Ending of the names that DingTalk's storage gives to everything (oapi.md, section 5.2).
 const STORAGE_ENDING: &str = ".file";
 
@@ -25,7 +18,7 @@ pub(super) fn describe(
 ) -> Description {
     let host_name = host_name.filter(|name| !name.ends_with(STORAGE_ENDING));
     let announced = errand.name.as_deref().or(host_name).and_then(file_name);
-    let mime = media_type(errand, announced.as_deref(), host_mime, head);
+    let mime = media_of(errand, announced.as_deref(), host_mime, head);
     let name = announced.unwrap_or_else(|| named_by_kind(errand.kind, &mime));
     Description {
         name: Some(name),
@@ -33,56 +26,12 @@ pub(super) fn describe(
     }
 }
 
-fn media_type(
-    errand: &Errand,
-    name: Option<&str>,
-    host_mime: Option<&str>,
-    head: &[u8],
-) -> String {
-    let by_content = infer::get(head).map(|found| found.mime_type());
-    let by_name = name.and_then(|name| mime_guess::from_path(name).first_raw());
+fn media_of(errand: &Errand, name: Option<&str>, host_mime: Option<&str>, head: &[u8]) -> String {
     let told = [errand.mime.as_deref(), host_mime].into_iter().flatten();
-    let told = told
-        .map(|mime| mime.split(';').next().unwrap_or_default().trim())
-        .find(|mime| mime.contains('/') && *mime != UNKNOWN);
-    let chosen = match (by_content, by_name) {
-        (Some(content), Some(name)) if CONTAINERS.contains(&content) => name,
-        (Some(content), _) => content,
-        (None, Some(name)) => name,
-        (None, None) => told.unwrap_or(UNKNOWN),
-    };
-    chosen.to_owned()
-}
-
-/// The last part of a path without what a file system or a terminal could take amiss; `None` when
-/// nothing is left.
-pub(super) fn file_name(text: &str) -> Option<String> {
-    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
-    let clean: String = last.chars().filter(|c| !is_hostile(*c)).collect();
-    let clean = clean.trim_matches(|c: char| c.is_whitespace() || c == '.');
-    (!clean.is_empty()).then(|| short(clean))
-}
-
-/// Control characters, what turns the direction of writing, and what some file systems refuse.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')
-}
-
-/// As much of a name as a file system takes, with its ending.
-fn short(name: &str) -> String {
-    if name.len() <= MAX_NAME {
-        return name.to_owned();
-    }
-    let path = Path::new(name);
-    let ending = path.extension().and_then(OsStr::to_str);
-    let ending = ending.filter(|ending| ending.len() <= 16);
-    let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
-    let room = MAX_NAME - ending.len();
-    let end = (0..=room).rfind(|at| name.is_char_boundary(*at));
-    let stem = name.get(..end.unwrap_or_default()).unwrap_or_default();
-    format!("{stem}{ending}")
+    let mut told = told.map(|mime| mime.split(';').next().unwrap_or_default().trim());
+    let told = || told.find(|mime| mime.contains('/') && *mime != UNKNOWN);
+    let found = media_type(name, head).or_else(told);
+    found.unwrap_or(UNKNOWN).to_owned()
 }
 
 fn named_by_kind(kind: MediaKind, mime: &str) -> String {
@@ -166,23 +115,5 @@ mod tests {
         let found = describe(&errand(MediaKind::Image, None), host, b"??");
         assert_eq!(found.name.as_deref(), Some("shown.webp"));
         assert_eq!(found.mime.as_deref(), Some("image/webp"));
-    }
-
-    #[test]
-    fn a_name_leads_nowhere_and_steers_nothing() {
-        for (announced, expected) in [
-            ("../../etc/passwd", Some("passwd")),
-            ("C:\\temp\\报告.docx", Some("报告.docx")),
-            ("a\u{1b}[31m\r\n.txt", Some("a[31m.txt")),
-            ("exe.\u{202e}fdp", Some("exe.fdp")),
-            ("...", None),
-            ("a/", None),
-            (" .bashrc ", Some("bashrc")),
-        ] {
-            assert_eq!(file_name(announced).as_deref(), expected, "{announced}");
-        }
-        let long = format!("{}.pdf", "钉".repeat(200));
-        let name = file_name(&long).unwrap();
-        assert!(name.len() <= MAX_NAME && name.ends_with("钉.pdf"), "{name}");
     }
 }
