@@ -9,12 +9,14 @@ mod dead;
 pub mod header;
 mod ids;
 mod inbound;
+mod naming;
 mod outbound;
 mod quota;
 mod receipt;
 mod schema;
 mod secret;
 mod session;
+mod status;
 mod subject;
 mod target;
 mod timestamp;
@@ -31,6 +33,7 @@ pub use inbound::{
     CardAction, Chat, ChatType, Inbound, Media, MediaKind, Mention, MessageBody, Notice, Quoted,
     Reply, Sender,
 };
+pub use naming::{file_name, media_type};
 pub use outbound::{
     ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, Priority, RawMessage,
     Request, RequestError, Via,
@@ -40,6 +43,7 @@ pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
+pub use status::{LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };
