@@ -4,6 +4,7 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod batch;
 mod claim;
 mod desk;
 mod floor;
