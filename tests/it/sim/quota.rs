@@ -185,12 +185,12 @@ async fn a_mute_ends_on_time_unless_posts_are_told_to_extend_it() {
         .await;
         let mute = Fault::Mute {
             app: ROBOT.to_owned(),
-            ms: Some(300),
+            ms: Some(1000),
         };
         sim.inject(mute).await.unwrap();
         assert_eq!(post(&sim, "警报", None).await, 130_101);
         if extends {
-            let span = Duration::from_millis(500);
+            let span = Duration::from_millis(1300);
             never(span, "a post went out", async || {
                 post(&sim, "警报", None).await == 0
             })
