@@ -12,6 +12,7 @@ use super::ledger::Progress;
 use super::receipt::Matter;
 use super::resolve::{self, Audience, Job, Refusal};
 use super::route::{Path, Webhook, Wish};
+use super::settings::Settings;
 use super::webhooks;
 
 /// What is to be done for one request.
@@ -48,7 +49,7 @@ impl Leg {
 impl Plan {
     /// Checks the request against its subject and looks up the session that it needs.
     pub(super) async fn make(
-        desk: &Desk,
+        (desk, settings): (&Desk, &Settings),
         matter: &Matter<'_>,
         request: &Request,
         stop: &CancellationToken,
@@ -57,7 +58,8 @@ impl Plan {
             .subjects
             .parse_outbound(&matter.published.subject)
             .map_err(|error| Refusal::new(DeadReason::Target, error.to_string()))
-            .and_then(|address: OutboundAddress| resolve::check(&address, request));
+            .and_then(|address: OutboundAddress| resolve::check(&address, request, settings))
+            .and_then(|job| fits_a_receipt(job, desk.broker.max_payload()));
         let job = match checked {
             Ok(job) => job,
             Err(refusal) => return Ok(Err(refusal)),
@@ -138,14 +140,7 @@ impl Plan {
         }
         match &self.job.audience {
             Audience::Group(id) => Ok(Recipient::Group(id.clone())),
-            Audience::Users(users) => Ok(Recipient::Users(match &progress.rest {
-                Some(rest) => rest.clone(),
-                None => users
-                    .iter()
-                    .filter(|user| !progress.refused_users.contains(user))
-                    .cloned()
-                    .collect(),
-            })),
+            Audience::Users(_) => Ok(Recipient::Users(progress.users(&self.job.audience))),
             Audience::Outsider => Err(resolve::refused_conversation(&self.job.chat)),
         }
     }
@@ -178,6 +173,20 @@ impl Plan {
         }
         self.rendered.as_ref().map_or(&[], |(_, bodies)| bodies)
     }
+}
+
+/// Refuses a list whose receipt might be larger than the broker takes: every user may be named.
+fn fits_a_receipt(job: Job, most: usize) -> Result<Job, Refusal> {
+    if !job.audience.is_list() || job.audience.receipt_bytes() <= most {
+        return Ok(job);
+    }
+    Err(Refusal::new(
+        DeadReason::TooLarge,
+        format!(
+            "a receipt that names all {} users may be larger than the {most} bytes that the broker takes; publish the list in pieces",
+            job.audience.users().len()
+        ),
+    ))
 }
 
 /// Whether two renderings say the same, mentions aside.
