@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::metrics::ApiFamily;
+use super::labels::ApiFamily;
 use crate::message::AccountName;
 
 /// Calls by account and family.
