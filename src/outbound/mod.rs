@@ -13,6 +13,7 @@ mod held;
 mod journey;
 mod lanes;
 mod ledger;
+mod media;
 mod mover;
 mod plan;
 mod receipt;

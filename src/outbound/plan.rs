@@ -9,6 +9,7 @@ use crate::message::{DeadReason, OutboundAddress, Request, SessionEntry, Timesta
 
 use super::desk::{Desk, LetGo, Patience};
 use super::ledger::Progress;
+use super::media::{Done, Freight, Task};
 use super::receipt::Matter;
 use super::resolve::{self, Audience, Job, Refusal};
 use super::route::{Path, Webhook, Wish};
@@ -22,6 +23,7 @@ pub(super) struct Plan {
     pub(super) job: Job,
     wish: Wish,
     session: Option<SessionEntry>,
+    freight: Option<Freight>,
     rendered: Option<(Via, Vec<ShipmentBody>)>,
 }
 
@@ -73,11 +75,42 @@ impl Plan {
             return Ok(Err(resolve::refused_conversation(&job.chat)));
         }
         Ok(Ok(Self {
-            job,
             wish,
             session,
+            freight: Freight::of(&job.content),
+            job,
             rendered: None,
         }))
+    }
+
+    /// Whether the path that is right now carries media: otherwise its refusal comes before uploads.
+    pub(super) fn carries_media(&mut self) -> bool {
+        if self.freight.is_none() || self.job.audience == Audience::Outsider {
+            return false;
+        }
+        let webhook = self.webhook();
+        self.wish.path(webhook) == Path::OpenApi
+    }
+
+    /// What has to be done for the media of the request before a call can name them.
+    pub(super) fn task(&self) -> Option<Task<'_>> {
+        self.freight.as_ref()?.task()
+    }
+
+    /// Notes what was done for the media.
+    pub(super) fn note(&mut self, done: Done) {
+        if let Some(freight) = &mut self.freight {
+            freight.note(done);
+            self.rendered = None;
+        }
+    }
+
+    /// Gives up the media ids that DingTalk does not know any more, once; the keys that the cache has
+    /// them under.
+    pub(super) fn renew_media(&mut self) -> Vec<String> {
+        self.rendered = None;
+        let freight = self.freight.as_mut();
+        freight.map(Freight::renew).unwrap_or_default()
     }
 
     /// The next attempt, on the path that is right now.
@@ -167,7 +200,10 @@ impl Plan {
                 Via::Webhook => {
                     render_webhook(&self.job.content, &self.job.mention).unwrap_or_default()
                 }
-                Via::Openapi | Via::Card => render_robot(&self.job.content),
+                Via::Openapi | Via::Card => match &self.freight {
+                    Some(freight) => render_robot(&freight.content()),
+                    None => render_robot(&self.job.content),
+                },
             };
             self.rendered = Some((via, bodies));
         }
@@ -262,6 +298,7 @@ mod tests {
         };
         Plan {
             wish: Wish::of(&job),
+            freight: Freight::of(&job.content),
             job,
             session: Some(SessionEntry {
                 url: Secret::new("https://oapi.dingtalk.com/robot/sendBySession?session=x"),

@@ -15,6 +15,7 @@ use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
 use super::ledger::Done;
+use super::media::{Trouble, names_unknown_media};
 use super::plan::{Leg, Plan};
 use super::receipt::{Cause, Ended, Matter};
 use super::resolve::Refusal;
@@ -22,6 +23,8 @@ use super::verdict::{self, Halt, Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
 const JITTER: f64 = 0.25;
+/// Most tries in a row to fetch media from an address: it is not DingTalk's, and may never answer.
+const MOST_FETCHES: u32 = 5;
 /// Most users that a text for people names.
 const MOST_NAMED: usize = 10;
 
@@ -157,6 +160,9 @@ impl<'a> Trip<'a> {
         if self.over() {
             return Ok(self.expired());
         }
+        if let Some(step) = self.load().await? {
+            return Ok(step);
+        }
         let leg = match self.plan.leg(&self.hold.progress) {
             Ok(leg) => leg,
             Err(refusal) => return Ok(self.unfit(refusal)),
@@ -188,6 +194,58 @@ impl<'a> Trip<'a> {
             }
             Err(error) => self.refused(error, (Stage::Sending, leg.via), pass).await,
         }
+    }
+
+    /// One step of bringing the media of the request to DingTalk; nothing when they are there. It
+    /// goes on in the turn of the request, so that the order of its chat holds.
+    async fn load(&mut self) -> Result<Option<Step>, LetGo> {
+        if !self.plan.carries_media() {
+            return Ok(None);
+        }
+        let Some(task) = self.plan.task() else {
+            return Ok(None);
+        };
+        let sender = self.sender;
+        let Some(pass) = self.within(sender.gate.pass()).await? else {
+            return Ok(Some(self.expired()));
+        };
+        let patience = Patience::Until(self.stop);
+        let step = || sender.depot.work(&sender.api, self.matter.id, task);
+        let work = sender.desk.insist(patience, "media step", step);
+        let Some(worked) = self.within(work).await? else {
+            return Ok(Some(self.expired()));
+        };
+        let step = match worked? {
+            Ok(done) => {
+                if done.is_upload() {
+                    let cost = &mut self.hold.progress.cost;
+                    *cost = cost.saturating_add(1);
+                    self.refusals = 0;
+                    self.reached_dingtalk(&pass);
+                }
+                self.plan.note(done);
+                Step::Next
+            }
+            Err(Trouble::Refused(refusal)) => self.unfit(refusal),
+            Err(Trouble::NotFetched(reason)) if self.refusals < MOST_FETCHES => {
+                debug!(dingtalk.account = %sender.account, request.id = %self.matter.id, reason, "media not fetched");
+                drop(pass);
+                self.pause(Duration::ZERO).await?
+            }
+            Err(Trouble::NotFetched(reason)) => {
+                let detail = format!("the media behind `url` cannot be fetched: {reason}");
+                self.unfit(Refusal::new(DeadReason::Refused, detail))
+            }
+            Err(Trouble::Api(error)) => {
+                if error.class.billed() {
+                    let cost = &mut self.hold.progress.cost;
+                    *cost = cost.saturating_add(1);
+                }
+                let at = (Stage::Preparing, Via::Openapi);
+                self.refused(error, at, pass).await?
+            }
+        };
+        Ok(Some(step))
     }
 
     /// Waits for `step` while the request is worth sending; `None` when it no longer is. Nothing
@@ -344,10 +402,27 @@ impl<'a> Trip<'a> {
             }
             Verdict::GiveUp => {
                 self.reached_dingtalk(&pass);
+                if stage == Stage::Sending && names_unknown_media(&error.code) {
+                    let keys = self.plan.renew_media();
+                    if !keys.is_empty() {
+                        return self.upload_again(&keys).await;
+                    }
+                }
                 Ok(Step::Halt(Halt::GivenUp, Some(cause(error))))
             }
             Verdict::Uncertain => self.doubted(cause(error)).await,
         }
+    }
+
+    /// DingTalk does not know media ids that it gave once: they are forgotten, and the media are
+    /// uploaded anew. The call was refused, so nobody saw it.
+    async fn upload_again(&mut self, keys: &[String]) -> Result<Step, LetGo> {
+        let desk = &self.sender.desk;
+        desk.pending(&mut self.hold, Patience::Always).await?;
+        let step = || self.sender.depot.forget(keys);
+        let patience = Patience::Until(self.stop);
+        desk.insist(patience, "media cache", step).await?;
+        Ok(Step::Next)
     }
 
     /// An answer that is not about the account as a whole shows that it is not refused as a whole.

@@ -46,6 +46,16 @@ pub(in crate::outbound) enum Done {
     Laid(Role, Laid),
 }
 
+impl Done {
+    /// Whether DingTalk took an upload, which counts like a call.
+    pub(in crate::outbound) fn is_upload(&self) -> bool {
+        match self {
+            Self::Stored(..) => false,
+            Self::Laid(_, laid) => laid.uploaded,
+        }
+    }
+}
+
 impl Freight {
     /// The media of a content, unless it has none.
     pub(in crate::outbound) fn of(content: &Content) -> Option<Self> {

@@ -15,7 +15,7 @@ use crate::message::{Attachment, DeadReason, MediaKind, MediaSource};
 use super::resolve::Refusal;
 
 pub(super) use depot::{Depot, Trouble};
-pub(super) use freight::Freight;
+pub(super) use freight::{Done, Freight, Task};
 pub(super) use piece::names_unknown_media;
 
 /// Refuses what is missing or contradictory as far as the words of a request tell.
