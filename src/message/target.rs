@@ -262,7 +262,8 @@ mod tests {
 
     fn id(users: &[&str]) -> String {
         let users = users.iter().map(|&user| user.to_owned()).collect();
-        let (kind, id) = Target::Users(users).address().unwrap();
+        let target = Target::Users(users);
+        let (kind, id) = target.address().unwrap();
         assert_eq!(kind, Kind::User);
         id.into_owned()
     }

@@ -192,3 +192,156 @@ impl Progress {
         self.rest = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn list(users: usize) -> Audience {
+        Audience::Users((0..users).map(|n| format!("u{n}")).collect())
+    }
+
+    /// How DingTalk answers one call for one user.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Fate {
+        Taken,
+        Refused,
+        PutOff,
+    }
+
+    /// Makes the next call; `false` when there is none.
+    fn call(
+        progress: &mut Progress,
+        audience: &Audience,
+        fate: &mut impl FnMut(&str) -> Fate,
+        got: &mut BTreeMap<String, Vec<usize>>,
+    ) -> bool {
+        if progress.ahead(audience) == Ahead::Nothing {
+            return false;
+        }
+        let users = progress.users(audience);
+        assert!(!users.is_empty() && users.len() <= CALL_USERS);
+        progress.depart(audience, &users);
+        let (mut took, mut put_off) = (Vec::new(), Vec::new());
+        for user in users {
+            match fate(&user) {
+                Fate::Refused => progress.refused_users.push(user),
+                Fate::PutOff => put_off.push(user),
+                Fate::Taken => {
+                    got.entry(user.clone()).or_default().push(progress.part);
+                    took.push(user);
+                }
+            }
+        }
+        progress.arrive(audience, took, put_off);
+        true
+    }
+
+    #[test]
+    fn a_list_goes_out_twenty_at_a_time_and_those_put_off_come_last() {
+        let audience = list(45);
+        let mut progress = Progress {
+            parts: 1,
+            ..Progress::default()
+        };
+        let mut sizes = Vec::new();
+        let mut again = false;
+        let mut got = BTreeMap::new();
+        loop {
+            sizes.push(progress.users(&audience).len());
+            let mut fate = |user: &str| match user {
+                "u3" | "u44" if !again => Fate::PutOff,
+                "u7" => Fate::Refused,
+                _ => Fate::Taken,
+            };
+            if !call(&mut progress, &audience, &mut fate, &mut got) {
+                break;
+            }
+            again = progress.is_through(&audience);
+            if again && progress.ahead(&audience) == Ahead::Nothing {
+                break;
+            }
+        }
+        assert_eq!(sizes, [20, 20, 5, 2]);
+        assert_eq!(progress.refused_users, ["u7"]);
+        assert_eq!(got.len(), 44);
+        assert!(progress.unsent(&audience).is_empty());
+    }
+
+    #[test]
+    fn the_users_of_a_call_in_doubt_are_asked_nothing_more() {
+        let audience = list(45);
+        let mut progress = Progress {
+            parts: 2,
+            ..Progress::default()
+        };
+        let users = progress.users(&audience);
+        progress.depart(&audience, &users);
+        progress.doubt();
+        assert_eq!(progress.uncertain_users, users);
+        assert_eq!(progress.users(&audience)[0], "u20");
+        assert_eq!(progress.unsent(&audience).len(), 25);
+        assert!(!progress.reached_somebody());
+    }
+
+    #[test]
+    fn a_receipt_of_the_longest_list_fits_the_brokers_default() {
+        let users = (0..5000).map(|n| format!("{n:0>64}")).collect();
+        let audience = Audience::Users(users);
+        assert!(audience.receipt_bytes() < 1024 * 1024);
+        let mut progress = Progress {
+            parts: 9,
+            uncertain_users: audience.users().to_vec(),
+            ..Progress::default()
+        };
+        for _ in 0..3000 {
+            progress.list_call(Outcome::Uncertain, Some("k".repeat(64)));
+        }
+        let record = serde_json::to_vec(&progress).unwrap();
+        assert!(record.len() < audience.receipt_bytes(), "{}", record.len());
+    }
+
+    proptest! {
+        #[test]
+        fn everybody_gets_every_part_once_in_order_or_is_told_of(
+            users in 1_usize..70,
+            parts in 1_usize..4,
+            fates in prop::collection::vec(0_u8..10, 400),
+            stop in 0_usize..40,
+        ) {
+            let audience = list(users);
+            let mut progress = Progress { parts, ..Progress::default() };
+            let mut fates = fates.into_iter();
+            let mut fate = |_: &str| match fates.next() {
+                Some(0) => Fate::Refused,
+                Some(1..3) => Fate::PutOff,
+                _ => Fate::Taken,
+            };
+            let mut got = BTreeMap::new();
+            let mut calls = 0;
+            while calls < stop && call(&mut progress, &audience, &mut fate, &mut got) {
+                calls += 1;
+                // Another life goes on from what the ledger has.
+                let kept = serde_json::to_string(&progress).unwrap();
+                progress = serde_json::from_str(&kept).unwrap();
+            }
+            let unsent = progress.unsent(&audience);
+            for user in audience.users() {
+                let parts_of = got.remove(user).unwrap_or_default();
+                prop_assert!(parts_of.iter().copied().eq(0..parts_of.len()), "{:?}", parts_of);
+                let refused = progress.refused_users.contains(user);
+                let whole = parts_of.len() == parts;
+                let told = unsent.iter().filter(|unsent| *unsent == user).count();
+                if audience.is_list() {
+                    prop_assert_eq!(usize::from(whole) + usize::from(refused) + told, 1);
+                } else {
+                    prop_assert!(!(whole && refused) && told == 0);
+                }
+            }
+        }
+    }
+}

@@ -502,7 +502,8 @@ mod tests {
             let to = Target::Users(users);
             serde_json::json!({"text": "a", "to": to}).to_string()
         };
-        let (_, id) = Target::Users(users(30)).address().map(|(k, id)| (k, id.into_owned())).unwrap();
+        let target = Target::Users(users(30));
+        let (_, id) = target.address().unwrap();
         let subject = format!("user.{}", id.replace(',', "%2C"));
         let sent = job(&subject, &body(users(30))).unwrap();
         assert_eq!(sent.audience, Audience::Users(users(30)));
@@ -510,7 +511,7 @@ mod tests {
         assert_eq!(refused(&subject, &body(users(31))), DeadReason::Mismatch);
         assert_eq!(refused(&subject, r#"{"text":"a"}"#), DeadReason::Mismatch);
         assert_eq!(refused(&subject, "a"), DeadReason::Mismatch);
-        assert_eq!(addressees(&id, b"a"), [id.clone()]);
+        assert_eq!(addressees(&id, b"a"), [id.as_ref()]);
         assert_eq!(addressees("u1,u2", b"a"), ["u1", "u2"]);
     }
 
