@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::parts::{card_parts, link_param, plain_parts, titled_parts};
 use crate::dingtalk::api::ShipmentBody;
-use crate::message::{ActionCard, Attachment, Content, Layout, MediaKind};
+use crate::message::{ActionCard, Content, Layout};
 
 /// Longest msgParam, in bytes (oapi.md, section 2.2).
 pub(super) const ROBOT_BYTES: usize = 15_000;
@@ -41,45 +41,10 @@ pub fn render_robot(content: &Content) -> Vec<ShipmentBody> {
                 .map(|part| robot("sampleMarkdown", &part.param()));
             leading.chain(last).collect()
         }
-        Content::Media(kind, attachment) => media(*kind, attachment)
-            .map(|(key, param)| robot(key, &param))
-            .into_iter()
-            .collect(),
-        // A card has calls of its own.
-        Content::Card(_) | Content::Stream(_) => Vec::new(),
+        // A card has calls of its own, and media are uploaded first.
+        Content::Media(..) | Content::Card(_) | Content::Stream(_) => Vec::new(),
         Content::Raw(raw) => vec![robot(&raw.msg_key, &raw.msg_param)],
     }
-}
-
-/// The template of media that DingTalk has already; nothing for those that it has not.
-fn media(kind: MediaKind, attachment: &Attachment) -> Option<(&'static str, Value)> {
-    let id = attachment.media_id.as_deref()?;
-    let millis = attachment.duration_ms;
-    let cover = attachment.cover.as_ref().and_then(|cover| cover.media_id.as_deref());
-    Some(match (kind, cover) {
-        (MediaKind::Image, _) => ("sampleImageMsg", json!({ "photoURL": id })),
-        (MediaKind::Audio, _) => {
-            let param = json!({ "mediaId": id, "duration": millis?.to_string() });
-            ("sampleAudio", param)
-        }
-        (MediaKind::Video, Some(cover)) => {
-            let seconds = millis?.div_ceil(1000).max(1);
-            let param = json!({
-                "videoMediaId": id, "videoType": "mp4", "picMediaId": cover,
-                "duration": seconds.to_string(),
-            });
-            ("sampleVideo", param)
-        }
-        (MediaKind::Video, None) => ("sampleFile", file(id, attachment, "video.mp4")),
-        (MediaKind::File, _) => ("sampleFile", file(id, attachment, "file")),
-    })
-}
-
-fn file(id: &str, attachment: &Attachment, unnamed: &str) -> Value {
-    let name = attachment.name.as_deref().unwrap_or(unnamed);
-    let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-    let kind = extension.to_ascii_lowercase();
-    json!({ "mediaId": id, "fileName": name, "fileType": kind })
 }
 
 /// The template for a card and its button members; their spelling differs by template.
