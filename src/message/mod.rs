@@ -48,4 +48,5 @@ pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };
 pub use target::Target;
+pub(crate) use target::{SUBJECT_USERS, USER_SEPARATOR, distinct};
 pub use timestamp::Timestamp;

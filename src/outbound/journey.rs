@@ -17,6 +17,7 @@ use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::Held;
+use super::media::Depot;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
@@ -35,6 +36,7 @@ pub(super) struct Sender {
     pub(super) settings: Settings,
     pub(super) health: Health,
     pub(super) gate: Gate,
+    pub(super) depot: Depot,
     pub(super) calls: Semaphore,
 }
 
@@ -61,6 +63,7 @@ impl Sender {
             settings: parts.settings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
+            depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
             calls: Semaphore::new(CALLS),
         }
     }
@@ -129,7 +132,10 @@ impl Sender {
         stop: &CancellationToken,
     ) -> Result<End, LetGo> {
         let plan = match request {
-            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Ok(request) => {
+                let by = (&self.desk, &self.settings);
+                Plan::make(by, matter, &request, stop).await?
+            }
             Err(refusal) => Err(refusal),
         };
         let plan = match plan {

@@ -4,6 +4,7 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod batch;
 mod claim;
 mod desk;
 mod floor;
@@ -12,6 +13,7 @@ mod held;
 mod journey;
 mod lanes;
 mod ledger;
+mod media;
 mod mover;
 mod plan;
 mod receipt;
