@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::attachment::{Attachment, Carried};
+
 /// A message that somebody writes to a bot.
 ///
 /// In JSON: `{"user":"manager1","text":"deploy it","group":"cid…=="}`; without `group` it is a 1:1 chat.
@@ -29,6 +31,10 @@ pub struct Message {
     pub mentions: Vec<String>,
     /// `msgtype` and its `content` instead of a text.
     pub content: Option<(String, Value)>,
+    /// Files that it carries.
+    pub attachments: Vec<Attachment>,
+    /// The file of the message that it answers.
+    pub quoted: Option<Attachment>,
     /// Further or replaced keys of the body.
     pub extra: Map<String, Value>,
     /// Whether the monthly quota is used up: the error code and no text
@@ -91,6 +97,8 @@ impl Message {
 }
 
 /// A button press on a card.
+///
+/// In JSON: `{"out_track_id":"c1","user":"manager1","action_ids":["approve"],"form":{"reason":"ok"}}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CardPress {
@@ -100,10 +108,18 @@ pub struct CardPress {
     pub user: String,
     /// The buttons.
     pub action_ids: Vec<String>,
-    /// Values of the card's private parameters.
+    /// Parameters of the button.
     pub params: Map<String, Value>,
-    /// The group that holds the card; empty in a 1:1 chat.
+    /// Fields of a form, by name; they come as `params.form`.
+    pub form: Map<String, Value>,
+    /// The group where it was pressed; empty: the first that holds the card, none in a 1:1 chat.
     pub space_id: String,
+}
+
+/// What a card adds to a press of one of its buttons.
+pub(super) struct PressPlace {
+    pub(super) space_id: String,
+    pub(super) user_id_type: u64,
 }
 
 /// What a message needs from its surroundings.
@@ -114,6 +130,7 @@ pub(super) struct Scene<'a> {
     pub(super) webhook: &'a str,
     pub(super) webhook_until: i64,
     pub(super) now: i64,
+    pub(super) carried: Carried,
 }
 
 /// The body of a bot message, in the order in which DingTalk writes it.
@@ -154,7 +171,7 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
             map.insert("isInAtList".into(), json!(true));
             map.insert("atUsers".into(), Value::from(mentions));
         }
-        match &message.content {
+        match message.content.as_ref().or(scene.carried.content.as_ref()) {
             Some((msgtype, content)) => {
                 map.insert("content".into(), content.clone());
                 map.insert("msgtype".into(), json!(msgtype));
@@ -172,26 +189,42 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
                 map.insert("msgtype".into(), json!("text"));
             }
         }
+        if let Some(replied) = &scene.carried.replied {
+            map.insert("originalMsgId".into(), json!(replied.get("msgId")));
+            let holder = if map.contains_key("text") {
+                "text"
+            } else {
+                "content"
+            };
+            if let Some(holder) = map.get_mut(holder).and_then(Value::as_object_mut) {
+                holder.insert("isReplyMsg".into(), json!(true));
+                holder.insert("repliedMsg".into(), replied.clone());
+            }
+        }
         map.extend(message.extra.clone());
     }
     body
 }
 
 /// The data of a card action (stream-protocol.md, section 3.4): `content` and `value` are JSON strings.
-pub(super) fn card_body(press: &CardPress, corp_id: &str) -> Value {
+pub(super) fn card_body(press: &CardPress, place: &PressPlace, corp_id: &str) -> Value {
+    let mut params = press.params.clone();
+    if !press.form.is_empty() {
+        params.insert("form".into(), json!(press.form));
+    }
     let content = json!({
-        "cardPrivateData": {"actionIds": press.action_ids, "params": press.params}
+        "cardPrivateData": {"actionIds": press.action_ids, "params": params}
     })
     .to_string();
     json!({
         "extension": "{}",
         "corpId": corp_id,
-        "spaceType": if press.space_id.is_empty() { "" } else { "IM" },
-        "userIdType": 1,
+        "spaceType": if place.space_id.is_empty() { "" } else { "IM" },
+        "userIdType": place.user_id_type,
         "type": "actionCallback",
         "userId": press.user,
         "content": content,
-        "spaceId": press.space_id,
+        "spaceId": place.space_id,
         "outTrackId": press.out_track_id,
         "value": content,
     })

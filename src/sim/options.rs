@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::api::CustomRobot;
+use super::cards::CardTemplate;
 use crate::message::Secret;
 
 /// One app (robot) that the simulator knows.
@@ -47,6 +48,15 @@ pub enum LateAck {
     Accepted,
 }
 
+/// What a second delivery of a card into the same chat does (oapi.md, section 9.5: unknown).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardAgain {
+    /// The card stands there twice: the harsher reading, and the default.
+    Repeated,
+    /// Nothing changes, and the answer names the first carrier.
+    Folded,
+}
+
 /// Which tokens each API family accepts (oapi.md, section 1.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenFamilies {
@@ -77,13 +87,35 @@ pub struct SimOptions {
     pub users: Option<Vec<String>>,
     /// The group conversations that exist; `None` accepts every id that begins with `cid`.
     pub groups: Option<Vec<String>>,
+    /// Pairs of a unionId and the staff id of the same person.
+    pub union_ids: Vec<(String, String)>,
     /// API calls per second for one app and path (20 on the standard plan); `None` switches the limit off.
     pub calls_per_second: Option<u32>,
     /// Posts per minute to the webhooks of one app before it is muted; whether DingTalk counts
     /// session webhooks is unknown, so it is off unless set.
     pub webhooks_per_minute: Option<u32>,
+    /// Billed calls of one app before its month is used up; `None`: no end.
+    pub quota: Option<u32>,
+    /// Posts to the session webhooks of one app before its month is used up; `None`: no end.
+    pub webhook_quota: Option<u32>,
+    /// Whether all bytes of uploads are kept for observation, not only the first KiB.
+    pub keep_uploads: bool,
+    /// Life of a download code (undocumented; 2 h).
+    pub download_code_life: Duration,
+    /// Life of the URL that a download code gives (15 min).
+    pub download_url_life: Duration,
+    /// Whether the URL comes as `data.downloadUrl`, as some have seen it.
+    pub nested_download_url: bool,
+    /// How long after a send its key can be recalled and asked about (24 h).
+    pub key_life: Duration,
+    /// How long after a send its read status is not there yet.
+    pub read_status_after: Duration,
+    /// The span in which posts to webhooks are counted (a minute).
+    pub webhook_span: Duration,
     /// How long a mute lasts (10 minutes).
     pub mute_for: Duration,
+    /// Whether a post to a muted webhook makes the mute last as long again (unknown; it does not).
+    pub mute_extends: bool,
     /// When the SYSTEM ping comes after the upgrade; `None` sends none.
     pub auto_ping: Option<Duration>,
     /// How often a SYSTEM ping comes later; `None` sends none.
@@ -110,6 +142,14 @@ pub struct SimOptions {
     pub close_after_disconnect: Duration,
     /// Connections per app (50).
     pub max_links: usize,
+    /// The card templates that exist; `None` accepts every one, with every key.
+    pub card_templates: Option<Vec<CardTemplate>>,
+    /// Time between two streamed frames of one card (500 ms); `None` switches the limit off.
+    pub card_frame_gap: Option<Duration>,
+    /// How long the answer to a press may change the card (2 s).
+    pub card_answer_within: Duration,
+    /// What a second delivery of a card into the same chat does.
+    pub card_again: CardAgain,
     /// Whether an open request without `Accept` is answered in XML, as DingTalk does.
     pub xml_without_accept: bool,
     /// Milliseconds added to every time that the simulator writes.
@@ -135,9 +175,20 @@ impl Default for SimOptions {
             any_app: false,
             users: None,
             groups: None,
+            union_ids: Vec::new(),
             calls_per_second: Some(20),
             webhooks_per_minute: None,
+            quota: None,
+            webhook_quota: None,
+            keep_uploads: false,
+            download_code_life: Duration::from_secs(7200),
+            download_url_life: Duration::from_secs(900),
+            nested_download_url: false,
+            key_life: Duration::from_secs(86_400),
+            read_status_after: Duration::ZERO,
+            webhook_span: Duration::from_secs(60),
             mute_for: Duration::from_secs(600),
+            mute_extends: false,
             auto_ping: Some(Duration::from_millis(300)),
             ping_every: None,
             ack_timeout: Duration::from_secs(3),
@@ -151,6 +202,10 @@ impl Default for SimOptions {
             webhook_life: Duration::from_secs(5400),
             close_after_disconnect: Duration::from_secs(10),
             max_links: 50,
+            card_templates: Some(CardTemplate::shared()),
+            card_frame_gap: Some(Duration::from_millis(500)),
+            card_answer_within: Duration::from_secs(2),
+            card_again: CardAgain::Repeated,
             xml_without_accept: true,
             clock_skew_ms: 0,
             record_texts: true,

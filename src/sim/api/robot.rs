@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::errors::Refusal;
 use super::sends::conclude;
 use super::token::is_json;
+use super::upload::check_media;
 use super::{GROUP_SEND_PATH, USER_SEND_PATH};
 use crate::sim::record::{Sent, SentVia, Verdict};
 use crate::sim::state::{Shared, World};
@@ -118,11 +119,10 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
         _ => GROUP_SEND_PATH,
     };
     let mut world = shared.world();
-    if !world.within_rate(app, path, shared.options.calls_per_second) {
-        return Err(Refusal::qps());
-    }
+    world.admit(&shared.options, app, path)?;
     check_robot(&world, app, body)?;
     check_message(body)?;
+    check_media(&world, &sent.msg_key, &sent.msg_param)?;
     match sent.via {
         SentVia::User => check_users(body)?,
         _ => check_group(&world, body)?,
@@ -135,15 +135,8 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
     if sent.via != SentVia::User {
         return Ok(json!({"processQueryKey": key}));
     }
-    let exists = |user: &str| {
-        !user.starts_with("$:LWCP")
-            && !world.unknown_users.contains(user)
-            && world
-                .users
-                .as_ref()
-                .is_none_or(|users| users.contains(user))
-    };
-    let (known, invalid): (Vec<String>, _) = sent.to.drain(..).partition(|user| exists(user));
+    let (known, invalid): (Vec<String>, _) =
+        sent.to.drain(..).partition(|user| world.knows_user(user));
     let (slowed, reached) = known
         .into_iter()
         .partition(|user| world.flow_controlled.contains(user));
@@ -161,7 +154,8 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
     }))
 }
 
-fn check_robot(world: &World, app: &Arc<str>, body: &Value) -> Result<(), Refusal> {
+/// Whether the body names the robot of the app.
+pub(super) fn check_robot(world: &World, app: &Arc<str>, body: &Value) -> Result<(), Refusal> {
     let code = match body.get("robotCode") {
         None => {
             return Err(Refusal::bad(
@@ -266,7 +260,8 @@ fn names_a_chat(users: Option<&Vec<Value>>) -> bool {
     users.any(|user| user.starts_with("cid"))
 }
 
-fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
+/// Whether the body names a group that exists.
+pub(super) fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
     let group = body
         .get("openConversationId")
         .and_then(Value::as_str)
@@ -277,11 +272,7 @@ fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
             "缺少openConversationId",
         ));
     }
-    let known = match &world.groups {
-        Some(groups) => groups.contains(group),
-        None => group.starts_with("cid"),
-    };
-    if known {
+    if world.knows_group(group) {
         return Ok(());
     }
     Err(Refusal::bad(
@@ -291,6 +282,23 @@ fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
 }
 
 impl World {
+    /// Whether there is a member with this staff id.
+    pub(super) fn knows_user(&self, user: &str) -> bool {
+        let members = self.users.as_ref();
+        !user.is_empty()
+            && !user.starts_with("$:LWCP")
+            && !self.unknown_users.contains(user)
+            && members.is_none_or(|members| members.contains(user))
+    }
+
+    /// Whether there is a group with this open conversation id.
+    pub(super) fn knows_group(&self, group: &str) -> bool {
+        match &self.groups {
+            Some(groups) => groups.contains(group),
+            None => group.starts_with("cid"),
+        }
+    }
+
     /// Whether the robot may not send now.
     pub(super) fn is_muted(&self, app: &Arc<str>) -> bool {
         let until = self.apps.get(app).and_then(|app| app.muted_until);
