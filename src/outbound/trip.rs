@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::dingtalk::api::{Accepted, ApiError};
-use crate::message::{DeadReason, Outcome, Part, Timestamp, Via};
+use crate::message::{DeadReason, Outcome, Part, Priority, Timestamp, Via};
 
 use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
@@ -19,6 +19,8 @@ use super::verdict::{Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
 const JITTER: f64 = 0.25;
+/// How long an alert waits at least after DingTalk said that the month is used up.
+const ALERT_PAUSE: Duration = Duration::from_secs(60);
 
 /// One request that is ours, on its way.
 pub(super) struct Trip<'a> {
@@ -90,14 +92,15 @@ impl<'a> Trip<'a> {
         };
         self.hold.progress.parts = leg.parts;
         self.hold.progress.via = Some(leg.via);
-        let ready = self.sender.ready(&leg);
+        let priority = self.plan.job.priority;
+        let ready = self.sender.ready(&leg, priority);
         let Some((pass, prepared)) = self.within(ready).await? else {
             return Ok(self.expired());
         };
         if let Err(error) = prepared {
             return self.refused(error, (Stage::Preparing, leg.via), pass).await;
         }
-        let Some(Ok(place)) = self.within(self.sender.calls.acquire()).await? else {
+        let Some(place) = self.within(self.sender.places.take(priority)).await? else {
             return Ok(self.expired());
         };
         let attempts = &mut self.hold.progress.attempts;
@@ -237,8 +240,10 @@ impl<'a> Trip<'a> {
             let cost = &mut self.hold.progress.cost;
             *cost = cost.saturating_add(1);
         }
-        if let (Stage::Sending, Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_)) =
-            (stage, decided)
+        if let (
+            Stage::Sending,
+            Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_) | Verdict::Exhausted,
+        ) = (stage, decided)
         {
             self.sender
                 .desk
@@ -267,6 +272,16 @@ impl<'a> Trip<'a> {
             Verdict::Hold(wait) => {
                 self.sender.park(&error, wait);
                 Ok(Step::Next)
+            }
+            Verdict::Exhausted => {
+                self.reached_dingtalk(&pass);
+                self.sender.toll.exhausted();
+                drop(pass);
+                // Only an alert is tried again before the month turns.
+                match self.plan.job.priority {
+                    Priority::Alert => self.pause(ALERT_PAUSE).await,
+                    Priority::Normal | Priority::High => Ok(Step::Next),
+                }
             }
             Verdict::GiveUp => {
                 self.reached_dingtalk(&pass);

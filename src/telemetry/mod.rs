@@ -1,13 +1,17 @@
 //! Logging, metrics, health states.
 
 mod health;
+mod labels;
 mod log;
 mod meter;
 mod metrics;
+mod seats;
 mod standings;
 
-pub use health::{AccountHealth, Health, LinkState, PartState, Snapshot};
+pub use health::{AccountHealth, Health, LinkState, PartState, ReplicaHealth, Snapshot};
+pub use labels::{ApiFamily, ApiOutcome, FrameOutcome};
 pub use log::{LogError, init_log};
-pub use meter::Meter;
-pub use metrics::{ApiFamily, ApiOutcome, FrameOutcome, Metrics};
-pub use standings::Standings;
+pub use meter::{Calls, Meter, Month, Tally};
+pub use metrics::Metrics;
+pub use seats::Seats;
+pub use standings::{Standings, Watch};

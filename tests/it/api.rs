@@ -8,6 +8,7 @@ use nats_dingtalk::dingtalk::api::{
     Accepted, Api, ApiError, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{
+    Priority,
     AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown,
 };
 use nats_dingtalk::sim::{Fault, Sim, SimApp, SimOptions};
@@ -53,7 +54,7 @@ fn hello(user: &str) -> Shipment {
 }
 
 async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
-    api.prepare(&shipment.recipient).await?;
+    api.prepare(&shipment.recipient, Priority::Normal).await?;
     api.send(shipment).await
 }
 
