@@ -5,7 +5,6 @@ mod connection;
 mod consumer;
 mod error;
 mod feed;
-mod filler;
 mod fitness;
 mod hub;
 mod incoming;
@@ -13,7 +12,9 @@ mod keyvalue;
 mod line;
 mod listing;
 mod managed;
+mod marked;
 mod media;
+mod media_reader;
 mod objects;
 mod outgoing;
 mod program;
@@ -39,7 +40,8 @@ pub use feed::Feed;
 pub use incoming::Incoming;
 pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
-pub use media::{Description, MediaObject, MediaReader, MediaStore};
+pub use media::{Description, MediaError, MediaObject, MediaStore};
+pub use media_reader::MediaReader;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
@@ -159,6 +161,29 @@ impl Broker {
         since: Timestamp,
     ) -> Result<HashSet<String>, BrokerError> {
         recent::ids_since(&self.hub, subjects, since).await
+    }
+
+    /// Sequences of the inbound messages since `since` that carry `header`, in order.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn marked_since(
+        &self,
+        header: &'static str,
+        since: Timestamp,
+    ) -> Result<Vec<u64>, BrokerError> {
+        marked::since(&self.hub, header, since).await
+    }
+
+    /// Headers and body of one inbound message; `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn read_inbound(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<(Headers, Bytes)>, BrokerError> {
+        marked::read(&self.hub, sequence).await
     }
 
     /// One of the buckets.

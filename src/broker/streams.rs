@@ -22,8 +22,10 @@ const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const GATED_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Most bytes of what the policy kept out.
 const GATED_BYTES: i64 = 256 << 20;
-/// Status events kept for each account.
-const STATUS_PER_ACCOUNT: i64 = 100;
+/// Status events kept for each account, some 3 MB. Links and media share one subject, as that is what
+/// readers subscribe to, so a burst of media must not push the link states out: this is three times the
+/// messages of a month under DingTalk's standard quota (oapi.md, section 9.4).
+const STATUS_PER_ACCOUNT: i64 = 10_000;
 /// Most advisories kept.
 const ADVISORIES: i64 = 100_000;
 /// How long an entry of the send ledger lives.

@@ -9,7 +9,7 @@ use super::{Subjects, header};
 const SCHEMA_FORMAT: &str = "application/schema+json;version=draft-2020-12";
 
 /// One kind of message: name, schema, what it is.
-const MESSAGES: [(&str, &str, &str); 4] = [
+const MESSAGES: [(&str, &str, &str); 5] = [
     (
         "inbound",
         "inbound",
@@ -25,6 +25,11 @@ const MESSAGES: [(&str, &str, &str); 4] = [
         "deadLetter",
         "dead-letter",
         "What was given up, whole, with the reason",
+    ),
+    (
+        "status",
+        "status",
+        "A link that changed, or what became of a media item",
     ),
 ];
 
@@ -64,6 +69,8 @@ fn channels(subjects: &Subjects) -> Value {
             "receipt", "Outcomes of requests"),
         "dead": channel(&format!("{}.{{direction}}.{{account}}", subjects.branch("dead")), "DEAD",
             "deadLetter", "What was given up"),
+        "status": channel(&format!("{}.{{account}}", subjects.branch("status")), "STATUS", "status",
+            "Link changes and media that was stored or could not be, the newest of each account"),
     })
 }
 
@@ -113,6 +120,7 @@ fn operations() -> Value {
         "send": request("outboundBare", "The bridge sends with the account and to the target of the payload"),
         "receipt": operation("send", "receipt", "The bridge stores the outcome of a request"),
         "giveUp": operation("send", "dead", "The bridge stores what it gives up"),
+        "tell": operation("send", "status", "The bridge tells how its links and media stand"),
     })
 }
 
@@ -161,6 +169,10 @@ fn headers(message: &str) -> Map<String, Value> {
             header::CLAIM,
             "Object-store key of a body that was too large",
         ),
+        (
+            header::MEDIA,
+            "How many media items are fetched; absent when none is",
+        ),
     ];
     let outbound = [
         (header::MSG_ID, "Idempotency key, where the body names none"),
@@ -187,10 +199,15 @@ fn headers(message: &str) -> Map<String, Value> {
         (header::SOURCE_SUBJECT, "Subject that it came from"),
         (header::SOURCE_SEQUENCE, "Stream sequence that it came from"),
     ];
+    let status = [
+        (header::MSG_ID, "Deduplication key"),
+        (header::ACCOUNT, "Account concerned"),
+    ];
     let listed: &[(&str, &str)] = match message {
         "inbound" => &inbound,
         "outbound" => &outbound,
         "receipt" => &receipt,
+        "status" => &status,
         _ => &dead,
     };
     listed

@@ -16,6 +16,8 @@ pub const DINGTALK_MSG_ID: &str = "Dingtalk-Msg-Id";
 pub const REQUEST_ID: &str = "Dingtalk-Request-Id";
 /// Object-store key of a body that was too large for the broker (claim check).
 pub const CLAIM: &str = "Dingtalk-Claim";
+/// How many media items of an inbound message are fetched into the object store; absent when none is.
+pub const MEDIA: &str = "Dingtalk-Media";
 /// Subject that a moved or given-up message came from.
 pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 /// Stream sequence that a moved or given-up message came from.

@@ -15,6 +15,7 @@ mod receipt;
 mod schema;
 mod secret;
 mod session;
+mod status;
 mod subject;
 mod target;
 mod timestamp;
@@ -40,6 +41,7 @@ pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
+pub use status::{LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };

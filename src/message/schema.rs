@@ -1,10 +1,10 @@
-//! JSON Schemas of the four message bodies, read off their types. It knows no file.
+//! JSON Schemas of the five message bodies, read off their types. It knows no file.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{DeadLetter, Inbound, Receipt, Request};
+use super::{DeadLetter, Inbound, Receipt, Request, Status};
 
 /// Contents of a request; exactly one is given.
 const CONTENTS: [&str; 11] = [
@@ -28,11 +28,12 @@ enum Writer {
     Client,
 }
 
-/// The schemas (JSON Schema 2020-12) by name: `inbound`, `outbound`, `receipt`, `dead-letter`.
+/// The schemas (JSON Schema 2020-12) by name: `inbound`, `outbound`, `receipt`, `dead-letter`,
+/// `status`.
 ///
 /// What the bridge writes may gain members in later versions, so those schemas are open; requests
 /// are closed, as the bridge refuses unknown keys.
-pub fn schemas() -> [(&'static str, Value); 4] {
+pub fn schemas() -> [(&'static str, Value); 5] {
     [
         ("inbound", inbound()),
         ("outbound", outbound()),
@@ -43,6 +44,10 @@ pub fn schemas() -> [(&'static str, Value); 4] {
         (
             "dead-letter",
             schema_of::<DeadLetter>("dead-letter", "What was given up", Writer::Bridge),
+        ),
+        (
+            "status",
+            schema_of::<Status>("status", "What the bridge says about itself", Writer::Bridge),
         ),
     ]
 }

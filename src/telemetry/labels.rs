@@ -1,8 +1,11 @@
-//! The values that labels of metrics take.
+//! Values of the labels of metrics: enums, so that no label takes a value nobody thought of. It knows no
+//! metric.
 
 use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+use crate::message::{MediaReason, MediaState, Outcome};
 
 /// How a received frame ended. Received = the sum of these + in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +73,33 @@ pub(super) enum SendOutcome {
     Failed,
     Expired,
     Uncertain,
+}
+
+impl From<Outcome> for SendOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Sent => Self::Sent,
+            Outcome::Failed => Self::Failed,
+            Outcome::Expired => Self::Expired,
+            Outcome::Uncertain => Self::Uncertain,
+        }
+    }
+}
+
+/// How a media item ended: its state, or why it is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct MediaOutcome(&'static str);
+
+impl MediaOutcome {
+    pub(super) fn new(state: MediaState, reason: Option<MediaReason>) -> Self {
+        Self(reason.map_or(state.as_str(), MediaReason::as_str))
+    }
+}
+
+impl EncodeLabelValue for MediaOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.encode(encoder)
+    }
 }
 
 /// Label values as Prometheus has them: lower case.

@@ -13,9 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, SendOutcome};
+use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, SendOutcome};
 use super::meter::Meter;
-use crate::message::{AccountName, Outcome, QuotaStanding};
+use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStanding};
 
 /// Upper bounds of the acknowledgement histogram, in seconds: DingTalk waits 3 s.
 const ACK_BUCKETS: [f64; 12] = [
@@ -56,6 +56,12 @@ struct ApiLabels {
     outcome: ApiOutcome,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MediaLabels {
+    account: Name,
+    outcome: MediaOutcome,
+}
+
 /// The metrics of one bridge; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -83,6 +89,7 @@ struct Inner {
     billed: Family<AccountLabel, Counter>,
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    media: Family<MediaLabels, Counter>,
     quota_used: Family<AccountLabel, Gauge>,
     quota_limit: Family<AccountLabel, Gauge>,
     quota_forecast: Family<AccountLabel, Gauge>,
@@ -142,6 +149,7 @@ impl Metrics {
             "pace_per_second",
             "Sends a second that the account may make now"
         );
+        let media = registered!("media", "Media items of inbound messages by how they ended");
         let quota_used = registered!("quota_used", "Billed calls of the month, by all replicas");
         let quota_limit = registered!("quota_limit", "Billed calls in a month, when configured");
         let quota_forecast = registered!(
@@ -171,6 +179,7 @@ impl Metrics {
             billed,
             quota_notices,
             pace,
+            media,
             quota_used,
             quota_limit,
             quota_forecast,
@@ -260,12 +269,7 @@ impl Metrics {
     pub fn request_ended(&self, account: &AccountName, outcome: Outcome) {
         let labels = SendLabels {
             account: Name(account.clone()),
-            outcome: match outcome {
-                Outcome::Sent => SendOutcome::Sent,
-                Outcome::Failed => SendOutcome::Failed,
-                Outcome::Expired => SendOutcome::Expired,
-                Outcome::Uncertain => SendOutcome::Uncertain,
-            },
+            outcome: outcome.into(),
         };
         self.0.requests.get_or_create(&labels).inc();
     }
@@ -314,6 +318,20 @@ impl Metrics {
     pub fn pace(&self, account: &AccountName, per_second: f64) {
         self.0.pace.get_or_create(&label(account)).set(per_second);
     }
+
+    /// A media item of an inbound message was stored, or will not be.
+    pub fn media_ended(
+        &self,
+        account: &AccountName,
+        state: MediaState,
+        reason: Option<MediaReason>,
+    ) {
+        let labels = MediaLabels {
+            account: Name(account.clone()),
+            outcome: MediaOutcome::new(state, reason),
+        };
+        self.0.media.get_or_create(&labels).inc();
+    }
 }
 
 impl Metrics {
@@ -328,7 +346,9 @@ impl Metrics {
         set(&self.0.quota_forecast, standing.forecast);
         match standing.limit {
             Some(limit) => set(&self.0.quota_limit, limit),
-            None => drop(self.0.quota_limit.remove(&label)),
+            None => {
+                self.0.quota_limit.remove(&label);
+            }
         }
     }
 
