@@ -136,11 +136,7 @@ async fn one(contender: Contender, count: usize) -> Row {
 }
 
 /// Waits for all of them; what the process has used by then.
-async fn until_delivered(
-    sim: &Sim,
-    count: usize,
-    process: &Process,
-) -> (Vec<Sent>, Duration, f64) {
+async fn until_delivered(sim: &Sim, count: usize, process: &Process) -> (Vec<Sent>, Duration, f64) {
     for _ in 0..1200 {
         if sim.counters().delivered >= count as u64 {
             // Receipts and acknowledgements of the last ones.

@@ -80,7 +80,9 @@ async fn cards() {
     let written = begun.elapsed();
     until("end of the cards", async || {
         let cards = scene.sim.cards();
-        let done = cards.iter().filter(|card| card.state == CardState::Finished);
+        let done = cards
+            .iter()
+            .filter(|card| card.state == CardState::Finished);
         done.count() == CARDS
     })
     .await;
@@ -103,7 +105,10 @@ async fn takeover() {
     let scene = Scene::start(200_000).await;
     scene.prepare().await;
     let active = scene.bridge();
-    let first = [("user.u1".to_owned(), json!({"id": "first", "text": "first"}))];
+    let first = [(
+        "user.u1".to_owned(),
+        json!({"id": "first", "text": "first"}),
+    )];
     scene.publish(first.into_iter()).await;
     until("first send", async || delivered(&scene.sim) == 1).await;
     let standby = scene.bridge();

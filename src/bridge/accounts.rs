@@ -103,6 +103,7 @@ impl Running {
             fetcher: self.fetcher.clone(),
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
+            seats: self.seats.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),

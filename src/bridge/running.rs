@@ -21,7 +21,7 @@ use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{Health, Metrics, Seats, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -46,6 +46,8 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
+    /// Which accounts belong to other replicas.
+    pub(super) seats: Seats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -102,6 +104,7 @@ impl Running {
             served: Served::default(),
             apis,
             standings: Standings::default(),
+            seats: Seats::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
-use crate::message::{AccountName, Request};
+use crate::message::{AccountName, Priority, Request};
 use crate::telemetry::Health;
 
 use super::Parts;
@@ -18,15 +17,14 @@ use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::Held;
 use super::media::Depot;
+use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
 use super::settings::Settings;
+use super::toll::Toll;
 use super::trip::Trip;
 
-/// Calls of one account that may be on their way at once: 20 a second in three families for the
-/// better part of a deadline of 10 s. Waiting for anything else takes no place.
-const CALLS: usize = 256;
 /// What every journey of one account shares.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -37,7 +35,8 @@ pub(super) struct Sender {
     pub(super) health: Health,
     pub(super) gate: Gate,
     pub(super) depot: Depot,
-    pub(super) calls: Semaphore,
+    pub(super) toll: Toll,
+    pub(super) places: Places,
 }
 
 /// Who serves the account, as far as one request showed.
@@ -64,7 +63,13 @@ impl Sender {
             health: parts.health.clone(),
             gate: Gate::default(),
             depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
-            calls: Semaphore::new(CALLS),
+            toll: Toll::new(
+                parts.account.clone(),
+                parts.standings.clone(),
+                parts.metrics.clone(),
+                parts.health.clone(),
+            ),
+            places: Places::new(),
         }
     }
 
@@ -149,9 +154,16 @@ impl Sender {
     }
 
     /// Waits until the account is free and the call could be made at once.
-    pub(super) async fn ready(&self, leg: &Leg) -> (Pass<'_>, Result<(), ApiError>) {
-        let pass = self.gate.pass().await;
-        let prepared = self.api.prepare(&leg.shipment.recipient).await;
+    pub(super) async fn ready(
+        &self,
+        leg: &Leg,
+        priority: Priority,
+    ) -> (Pass<'_>, Result<(), ApiError>) {
+        // First: who waits for the month must not hold the probe of the gate.
+        let paid = self.toll.pay(priority).await;
+        let pass = self.gate.pass().await.paid(paid);
+        let recipient = &leg.shipment.recipient;
+        let prepared = self.api.prepare(recipient, priority).await;
         (pass, prepared)
     }
 

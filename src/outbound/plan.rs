@@ -295,6 +295,7 @@ mod tests {
             via: None,
             reply_to: Some("d:m".into()),
             expires_at: None,
+            priority: crate::message::Priority::Normal,
         };
         Plan {
             wish: Wish::of(&job),

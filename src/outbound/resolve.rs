@@ -3,7 +3,7 @@
 
 use crate::broker::Headers;
 use crate::message::{
-    AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Request,
+    AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Priority, Request,
     RequestError, RequestId, SUBJECT_USERS, SessionEntry, Target, Timestamp, USER_SEPARATOR, Via,
     distinct, header,
 };
@@ -88,6 +88,8 @@ pub(super) struct Job {
     pub(super) reply_to: Option<String>,
     /// When it is no longer worth sending.
     pub(super) expires_at: Option<Timestamp>,
+    /// How urgent it is.
+    pub(super) priority: Priority,
 }
 
 /// Who gets a job.
@@ -243,6 +245,7 @@ pub(super) fn check(
         via: request.via,
         reply_to,
         expires_at: request.expires_at,
+        priority: request.priority.unwrap_or_default(),
     })
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::dingtalk::api::{Accepted, ApiError};
-use crate::message::{DeadReason, Outcome, Timestamp, Via};
+use crate::message::{DeadReason, Outcome, Priority, Timestamp, Via};
 
 use super::batch::Ahead;
 use super::claim::{End, Hold};
@@ -27,6 +27,8 @@ const JITTER: f64 = 0.25;
 const MOST_FETCHES: u32 = 5;
 /// Most users that a text for people names.
 const MOST_NAMED: usize = 10;
+/// How long an alert waits at least after DingTalk said that the month is used up.
+const ALERT_PAUSE: Duration = Duration::from_secs(60);
 
 /// One request that is ours, on its way.
 pub(super) struct Trip<'a> {
@@ -140,7 +142,11 @@ impl<'a> Trip<'a> {
     /// Why a request of which every call was made reached nobody.
     fn nobody(&self) -> Cause {
         let refused = &self.hold.progress.refused_users;
-        let named: Vec<&str> = refused.iter().map(String::as_str).take(MOST_NAMED).collect();
+        let named: Vec<&str> = refused
+            .iter()
+            .map(String::as_str)
+            .take(MOST_NAMED)
+            .collect();
         let more = match refused.len().saturating_sub(MOST_NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -169,14 +175,15 @@ impl<'a> Trip<'a> {
         };
         self.hold.progress.parts = leg.parts;
         self.hold.progress.via = Some(leg.via);
-        let ready = self.sender.ready(&leg);
+        let priority = self.plan.job.priority;
+        let ready = self.sender.ready(&leg, priority);
         let Some((pass, prepared)) = self.within(ready).await? else {
             return Ok(self.expired());
         };
         if let Err(error) = prepared {
             return self.refused(error, (Stage::Preparing, leg.via), pass).await;
         }
-        let Some(Ok(place)) = self.within(self.sender.calls.acquire()).await? else {
+        let Some(place) = self.within(self.sender.places.take(priority)).await? else {
             return Ok(self.expired());
         };
         let attempts = &mut self.hold.progress.attempts;
@@ -369,8 +376,10 @@ impl<'a> Trip<'a> {
             let cost = &mut self.hold.progress.cost;
             *cost = cost.saturating_add(1);
         }
-        if let (Stage::Sending, Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_)) =
-            (stage, decided)
+        if let (
+            Stage::Sending,
+            Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_) | Verdict::Exhausted,
+        ) = (stage, decided)
         {
             self.sender
                 .desk
@@ -399,6 +408,16 @@ impl<'a> Trip<'a> {
             Verdict::Hold(wait) => {
                 self.sender.park(&error, wait);
                 Ok(Step::Next)
+            }
+            Verdict::Exhausted => {
+                self.reached_dingtalk(&pass);
+                self.sender.toll.exhausted();
+                drop(pass);
+                // Only an alert is tried again before the month turns.
+                match self.plan.job.priority {
+                    Priority::Alert => self.pause(ALERT_PAUSE).await,
+                    Priority::Normal | Priority::High => Ok(Step::Next),
+                }
             }
             Verdict::GiveUp => {
                 self.reached_dingtalk(&pass);

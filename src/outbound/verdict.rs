@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     Reroute,
     /// Hold the whole account and probe after this long; the request stays where it is.
     Hold(Duration),
+    /// The month is used up: wait until it turns, unless it is an alert.
+    Exhausted,
     /// Receipt `failed`, dead letter.
     GiveUp,
     /// Receipt `uncertain`: never sent again.
@@ -48,11 +50,8 @@ pub(super) fn verdict(class: ErrorClass, stage: Stage, via: Via) -> Verdict {
         (ErrorClass::WebhookGone, Stage::Preparing | Stage::Sending, Via::Openapi | Via::Card) => {
             Verdict::GiveUp
         }
-        (
-            ErrorClass::Park(wait) | ErrorClass::Quota(wait),
-            Stage::Preparing | Stage::Sending,
-            _,
-        ) => Verdict::Hold(wait),
+        (ErrorClass::Park(wait), Stage::Preparing | Stage::Sending, _) => Verdict::Hold(wait),
+        (ErrorClass::Quota(_), Stage::Preparing | Stage::Sending, _) => Verdict::Exhausted,
     }
 }
 
@@ -115,8 +114,8 @@ mod tests {
             ),
             (Class::Park(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
             (Class::Park(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
+            (Class::Quota(WAIT), Preparing, [Verdict::Exhausted; 2]),
+            (Class::Quota(WAIT), Sending, [Verdict::Exhausted; 2]),
         ];
         for (class, stage, [openapi, webhook]) in rows {
             assert_eq!(verdict(class, stage, Via::Openapi), openapi, "{class:?}");
@@ -140,7 +139,11 @@ mod tests {
             (Halt::GivenUp, true, true, Outcome::Uncertain),
             (Halt::GivenUp, true, false, Outcome::Uncertain),
         ] {
-            assert_eq!(outcome(halt, doubted, reached), expected, "{halt:?} {doubted} {reached}");
+            assert_eq!(
+                outcome(halt, doubted, reached),
+                expected,
+                "{halt:?} {doubted} {reached}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use nats_dingtalk::dingtalk::api::{
     Accepted, Api, ApiError, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{
-    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown,
+    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown, Priority,
 };
 use nats_dingtalk::sim::{Fault, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::Metrics;
@@ -53,7 +53,7 @@ fn hello(user: &str) -> Shipment {
 }
 
 async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
-    api.prepare(&shipment.recipient).await?;
+    api.prepare(&shipment.recipient, Priority::Normal).await?;
     api.send(shipment).await
 }
 

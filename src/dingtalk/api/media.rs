@@ -11,7 +11,7 @@ use super::call::Errand;
 use super::errors::{Call, Lesson};
 use super::failure::{ApiError, ErrorClass};
 use crate::dingtalk::json::Members;
-use crate::message::{MediaKind, Secret};
+use crate::message::{MediaKind, Priority, Secret};
 use crate::telemetry::ApiFamily;
 
 /// Bytes in a megabyte of DingTalk's.
@@ -146,7 +146,7 @@ impl Api {
         let app = self.app()?;
         check_upload(upload.kind, &upload.name, upload.size)?;
         app.legacy.token(&app.tokens).await?;
-        self.slot(UPLOAD.family).await;
+        self.slot(UPLOAD.family, Priority::Normal).await;
         let shown = app.legacy.token(&app.tokens).await?;
         let token = shown.token.expose();
         let line = Duration::from_secs(upload.size / SLOWEST_LINE);

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::errors::Lesson;
 use super::pace::Lane;
+use crate::message::Priority;
 
 /// Posts in one window; the next one would mute the robot for ten minutes.
 const MOST: u32 = 20;
@@ -42,10 +43,10 @@ impl Minute {
     }
 
     /// Waits for a slot and takes it. Cancelling gives the place in the queue away, nothing else.
-    pub(super) async fn slot(&self) {
+    pub(super) async fn slot(&self, priority: Priority) {
         // The semaphore is never closed; were it, the window alone would still hold the pace.
         let _turn = self.turn.acquire().await;
-        self.lane.slot().await;
+        self.lane.slot(priority).await;
         while let Some(free) = self.full_until() {
             sleep_until(free).await;
         }
@@ -89,7 +90,7 @@ mod tests {
         let mut at = Vec::new();
         for index in 0..100_u64 {
             tokio::time::advance(Duration::from_millis(index * 37 % 900)).await;
-            minute.slot().await;
+            minute.slot(Priority::Normal).await;
             at.push(Instant::now());
         }
         for (index, start) in at.iter().enumerate() {
@@ -109,7 +110,7 @@ mod tests {
         for _ in 0..5 {
             let start = Instant::now();
             let wait = minute.learn(Lesson::Muted).unwrap();
-            minute.slot().await;
+            minute.slot(Priority::Normal).await;
             assert!(start.elapsed() >= wait);
             waits.push(wait.as_secs());
         }
