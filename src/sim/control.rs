@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,9 @@ use super::state::Shared;
 /// Frames that one answer lists unless asked otherwise.
 const FRAMES: usize = 1000;
 
+/// Bytes that one order to say something may have, attachments included.
+const SAID: usize = 64 * 1024 * 1024;
+
 type Answer = Result<Json<Value>, Refused>;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -33,7 +36,13 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/calls", get(calls))
         .route("/connections", get(connections))
         .route("/frames", get(frames))
-        .route("/say", post(say))
+        .route("/uploads", get(uploads))
+        .route("/visible", get(visible))
+        .route("/emotions", get(emotions))
+        .route("/read", post(read))
+        .route("/union", post(union_id))
+        .route("/month", post(month))
+        .route("/say", post(say).layer(DefaultBodyLimit::max(SAID)))
         .route("/event", post(event))
         .route("/card", post(card))
         .route("/push", post(push))
@@ -58,6 +67,7 @@ impl From<SimError> for Refused {
                 StatusCode::NOT_FOUND
             }
             SimError::NoLink(_) => StatusCode::CONFLICT,
+            SimError::Impossible(_) => StatusCode::BAD_REQUEST,
             SimError::Bind { .. } | SimError::Patience(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error.to_string())
@@ -102,7 +112,7 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let apps: Vec<Value> = world
         .apps
         .values()
-        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code}))
+        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed}))
         .collect();
     Json(json!({
         "counters": counters,
@@ -115,6 +125,21 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn sent(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!(shared.world().sent))
+}
+
+async fn visible(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    let visible = world.sent.iter().filter(|sent| sent.visible());
+    Json(visible.map(|sent| json!(sent)).collect())
+}
+
+async fn emotions(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!(shared.world().emotions))
+}
+
+async fn uploads(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    Json(world.media.uploads().map(|upload| json!(upload)).collect())
 }
 
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<Value> {
@@ -163,6 +188,39 @@ async fn card(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     let (app, press): (_, CardPress) = for_app(&shared, &body)?;
     let frame = shared.press_card(&app, &press).await?;
     Ok(Json(json!({"frame": frame})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reading {
+    key: String,
+    user: String,
+}
+
+async fn read(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
+    let reading: Reading = serde_json::from_slice(&body)?;
+    shared.world().read(&reading.key, &reading.user)?;
+    shared.notify();
+    Ok(Json(json!({"read": true})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    unionid: String,
+    user: String,
+}
+
+async fn union_id(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
+    let person: Person = serde_json::from_slice(&body)?;
+    let mut world = shared.world();
+    world.union_ids.insert(person.unionid, person.user);
+    Ok(Json(json!({"known": world.union_ids.len()})))
+}
+
+async fn month(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    shared.world().turn_month();
+    Json(json!({"billed": 0}))
 }
 
 #[derive(Deserialize)]

@@ -12,10 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aftermath::Emotion;
 use super::api::CustomState;
 use super::armed::ArmedFault;
+use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
+use super::media::Media;
 use super::options::{AckMatching, LateAck, SimOptions};
 use super::record::{Call, EventFailure, LinkView, Sent};
 use crate::message::Timestamp;
@@ -37,6 +40,8 @@ pub(super) struct App {
     pub(super) app_id: String,
     pub(super) muted_until: Option<Instant>,
     pub(super) webhook_posts: VecDeque<Instant>,
+    /// Calls of this month that count against the quota.
+    pub(super) billed: u32,
 }
 
 /// What a connection subscribed to.
@@ -110,6 +115,12 @@ pub(super) struct World {
     pub(super) delivered: u64,
     pub(super) calls: VecDeque<Call>,
     pub(super) faults: Vec<ArmedFault>,
+    /// Delivered cards by carrier id.
+    pub(super) carriers: HashMap<String, Carrier>,
+    pub(super) media: Media,
+    pub(super) emotions: VecDeque<Emotion>,
+    /// Staff ids by unionId.
+    pub(super) union_ids: HashMap<String, String>,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -157,6 +168,10 @@ impl Shared {
             delivered: 0,
             calls: VecDeque::new(),
             faults: Vec::new(),
+            carriers: HashMap::new(),
+            media: Media::new(options.keep),
+            emotions: VecDeque::new(),
+            union_ids: HashMap::from_iter(options.union_ids.clone()),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());
@@ -216,6 +231,7 @@ impl World {
             app_id: uuid(),
             muted_until: None,
             webhook_posts: VecDeque::new(),
+            billed: 0,
         };
         self.apps.insert(client_id, app);
     }

@@ -179,7 +179,7 @@ impl Tokens {
                     ends_at: asked_at + life,
                 });
             }
-            Ok((None, _)) => errors::without_token(),
+            Ok((None, _)) => errors::without_result(Call::Token, "access token"),
             Err(refusal) => refusal,
         };
         self.learn(&refusal);
