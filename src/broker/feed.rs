@@ -72,6 +72,11 @@ impl Feed {
         Self::new(hub, plan)
     }
 
+    pub(super) fn due(hub: Arc<Hub>) -> Self {
+        let plan = Plan::due(&hub.names);
+        Self::new(hub, plan)
+    }
+
     pub(super) fn bare(hub: Arc<Hub>) -> Self {
         let plan = Plan::bare(&hub.names);
         Self::new(hub, plan)
@@ -118,7 +123,7 @@ impl Feed {
             retry_at: Instant::now(),
         };
         if let Some(pin) = pinned {
-            unpin(&self.hub, &self.plan.durable, &pin).await;
+            unpin(&self.hub, &self.plan, &pin).await;
         }
     }
 
@@ -206,7 +211,7 @@ impl Feed {
             return;
         };
         match turn {
-            Turn::Ask => takeover.ask(&self.hub, &self.plan.durable),
+            Turn::Ask => takeover.ask(&self.hub, &self.plan),
             Turn::Answered(answer) => {
                 takeover.answered(answer);
                 self.give_out_when_whole();

@@ -4,8 +4,10 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod bound;
 mod claim;
 mod desk;
+mod destination;
 mod floor;
 mod gate;
 mod held;
@@ -17,6 +19,7 @@ mod plan;
 mod receipt;
 mod resolve;
 mod route;
+mod scheduled;
 mod served;
 mod strays;
 mod timings;

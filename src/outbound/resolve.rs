@@ -1,6 +1,7 @@
 //! From subject, headers and payload to a checked job, or to a refusal with its reason. Pure: what
 //! has to be looked up is looked up by the caller.
 
+use super::scheduled;
 use crate::broker::Headers;
 use crate::message::{
     AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Request,
@@ -201,12 +202,7 @@ pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job,
             "media and cards are not served yet; send text, markdown, link, action_card or raw",
         ));
     }
-    if request.not_before.is_some() {
-        return Err(Refusal::new(
-            DeadReason::Malformed,
-            "`not_before` is not served yet; leave it out",
-        ));
-    }
+    scheduled::check(request)?;
     if request.via == Some(Via::Card) {
         return Err(Refusal::new(
             DeadReason::Malformed,
@@ -462,11 +458,7 @@ mod tests {
 
     #[test]
     fn what_is_not_served_yet_is_refused_clearly() {
-        for payload in [
-            r#"{"image":{}}"#,
-            r#"{"text":"a","not_before":"2026-11-20T10:00:00Z"}"#,
-            r#"{"text":"a","via":"card"}"#,
-        ] {
+        for payload in [r#"{"image":{}}"#, r#"{"text":"a","via":"card"}"#] {
             let refusal = job("user.u1", payload).unwrap_err();
             assert_eq!(refusal.reason, DeadReason::Malformed);
             assert!(refusal.detail.contains("not served"), "{}", refusal.detail);
@@ -483,6 +475,7 @@ mod tests {
             account: AccountName::parse(account).unwrap(),
             kind,
             chat: chat.to_owned(),
+            conversation: None,
         };
         assert!(same_session(&account, &reply, &session("sales", Kind::User, "u1")).is_ok());
         for other in [
