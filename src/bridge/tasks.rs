@@ -19,6 +19,7 @@ pub(super) enum Task {
     LinkStatus,
     Mover,
     Strays,
+    Verbs,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -38,7 +39,8 @@ impl Task {
             | Self::Sessions
             | Self::LinkStatus
             | Self::Mover
-            | Self::Strays => None,
+            | Self::Strays
+            | Self::Verbs => None,
         }
     }
 
