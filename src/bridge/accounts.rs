@@ -113,6 +113,8 @@ impl Running {
         let outbound = Outbound::new(outbound::Parts {
             account: name.clone(),
             api,
+            fetcher: self.fetcher.clone(),
+            settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use self::running::Running;
 use crate::broker::{Broker, BrokerError, ManagedError, ManagedServer};
 use crate::config::{self, Config, ServerLocation};
-use crate::dingtalk::api::Http;
+use crate::dingtalk::api::{Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::ops::{Admin, AdminError, Stop};
 use crate::spool::{Spool, SpoolError};
@@ -96,6 +96,7 @@ pub struct Bridge {
     spool: Spool,
     admin: Admin,
     http: Http,
+    fetcher: Fetcher,
     net: Net,
     metrics: Metrics,
     health: Health,
@@ -114,6 +115,8 @@ impl Bridge {
             Net::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
         let http =
             Http::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
+        let fetcher =
+            Fetcher::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
         let admin = Admin::bind(config.admin.clone(), health.clone(), metrics.clone()).await?;
         let spool = Spool::open(&config.spool.dir, config.spool.max_bytes)?;
         let (server, url) = match &config.nats.server {
@@ -136,6 +139,7 @@ impl Bridge {
             spool,
             admin,
             http,
+            fetcher,
             net,
             metrics,
             health,

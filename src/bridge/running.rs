@@ -14,7 +14,7 @@ use super::tasks::{Joined, Outcome, Task};
 use super::{Bridge, BridgeError, Reload};
 use crate::broker::Broker;
 use crate::config::{self, Config};
-use crate::dingtalk::api::{Apis, Http};
+use crate::dingtalk::api::{Apis, Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::dingtalk::stream::{Delivery, LinkEvent};
 use crate::inbound::{self, Inbound, Policies};
@@ -36,6 +36,7 @@ pub(super) struct Running {
     pub(super) config: Config,
     pub(super) broker: Broker,
     pub(super) http: Http,
+    pub(super) fetcher: Fetcher,
     pub(super) net: Net,
     pub(super) metrics: Metrics,
     pub(super) health: Health,
@@ -69,6 +70,7 @@ impl Running {
             spool,
             admin,
             http,
+            fetcher,
             net,
             metrics,
             health,
@@ -93,6 +95,7 @@ impl Running {
             alive: HashMap::new(),
             broker: broker.clone(),
             http,
+            fetcher,
             net,
             metrics,
             health,

@@ -12,6 +12,7 @@ use crate::dingtalk::api::{Api, ApiError};
 use crate::message::{AccountName, Request};
 use crate::telemetry::Health;
 
+use super::Parts;
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
@@ -20,6 +21,7 @@ use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
 use super::scheduled::{self, Waiting};
+use super::settings::Settings;
 use super::trip::Trip;
 
 /// Calls of one account that may be on their way at once: 20 a second in three families for the
@@ -31,6 +33,7 @@ pub(super) struct Sender {
     pub(super) desk: Desk,
     pub(super) account: AccountName,
     pub(super) api: Arc<Api>,
+    pub(super) settings: Settings,
     pub(super) health: Health,
     pub(super) gate: Gate,
     pub(super) calls: Semaphore,
@@ -46,12 +49,18 @@ pub(super) enum Served {
 }
 
 impl Sender {
-    pub(super) fn new(desk: Desk, account: AccountName, api: Arc<Api>, health: Health) -> Self {
+    pub(super) fn new(parts: &Parts) -> Self {
         Self {
-            desk,
-            account,
-            api,
-            health,
+            desk: Desk::new(
+                &parts.broker,
+                parts.subjects.clone(),
+                parts.metrics.clone(),
+                parts.timings.clone(),
+            ),
+            account: parts.account.clone(),
+            api: Arc::clone(&parts.api),
+            settings: parts.settings.clone(),
+            health: parts.health.clone(),
             gate: Gate::default(),
             calls: Semaphore::new(CALLS),
         }

@@ -21,6 +21,7 @@ mod resolve;
 mod route;
 mod scheduled;
 mod served;
+mod settings;
 mod strays;
 mod timings;
 mod trip;
@@ -38,17 +39,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::{Broker, Feed};
-use crate::dingtalk::api::Api;
+use crate::dingtalk::api::{Api, Fetcher};
 use crate::message::{AccountName, Subjects};
 use crate::telemetry::{Health, Metrics, Standings};
 
-use desk::Desk;
 use floor::Floor;
 use held::Shelf;
 use journey::Sender;
 
 pub use mover::{Mover, MoverParts};
 pub use served::Served;
+pub use settings::Settings;
 pub use strays::Strays;
 pub use timings::Timings;
 
@@ -62,6 +63,10 @@ pub struct Parts {
     pub account: AccountName,
     /// The Open API as this account.
     pub api: Arc<Api>,
+    /// Fetches media that a request names by address.
+    pub fetcher: Fetcher,
+    /// What the configuration says about the account.
+    pub settings: Settings,
     /// Broker.
     pub broker: Broker,
     /// Subjects of the installation.
@@ -102,22 +107,20 @@ impl Outbound {
     /// [`Timings::drain`]; what waits is left to be delivered again. Dropping the future loses
     /// nothing either: calls under way end as `uncertain` in the next life.
     pub async fn run(self, stop: CancellationToken) -> Drain {
+        let sender = Arc::new(Sender::new(&self.parts));
         let Parts {
             account,
-            api,
             broker,
             subjects,
-            standings: _,
             metrics,
             health,
             timings,
+            ..
         } = self.parts;
         let mut feed = broker.requests(&account);
-        let desk = Desk::new(&broker, subjects.clone(), metrics.clone(), timings.clone());
         let shelf = Arc::new(Shelf::default());
         // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
         health.account(&account, |health| health.sends_parked = None);
-        let sender = Arc::new(Sender::new(desk, account.clone(), api, health));
         let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
         info!(dingtalk.account = %account, "outbound started");
         let mut beats = pin!(shelf.report(timings.progress));

@@ -86,6 +86,7 @@ impl World {
     pub(super) fn turn_month(&mut self) {
         for app in self.apps.values_mut() {
             app.billed = 0;
+            app.webhook_billed = 0;
         }
     }
 }
@@ -117,6 +118,12 @@ impl Sim {
     pub fn billed(&self, app: &str) -> u32 {
         let world = self.shared.world();
         world.apps.get(app).map_or(0, |app| app.billed)
+    }
+
+    /// How many posts to session webhooks the app has made this month; 0 for an unknown one.
+    pub fn webhook_billed(&self, app: &str) -> u32 {
+        let world = self.shared.world();
+        world.apps.get(app).map_or(0, |app| app.webhook_billed)
     }
 
     /// Begins a new month: the quota of every app is whole again.

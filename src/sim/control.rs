@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -45,6 +45,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/say", post(say).layer(DefaultBodyLimit::max(SAID)))
         .route("/event", post(event))
         .route("/card", post(card))
+        .route("/cards", get(cards))
+        .route("/card/{out_track_id}", get(one_card))
         .route("/push", post(push))
         .route("/redeliver", post(redeliver))
         .route("/burst", post(burst))
@@ -66,7 +68,7 @@ impl From<SimError> for Refused {
             SimError::NoSuchApp(_) | SimError::NoSuchLink(_) | SimError::Unknown(_) => {
                 StatusCode::NOT_FOUND
             }
-            SimError::NoLink(_) => StatusCode::CONFLICT,
+            SimError::NoLink(_) | SimError::SilentCard(_) => StatusCode::CONFLICT,
             SimError::Impossible(_) => StatusCode::BAD_REQUEST,
             SimError::Bind { .. } | SimError::Patience(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -112,7 +114,7 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let apps: Vec<Value> = world
         .apps
         .values()
-        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed}))
+        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed, "webhookBilled": app.webhook_billed}))
         .collect();
     Json(json!({
         "counters": counters,
@@ -188,6 +190,16 @@ async fn card(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     let (app, press): (_, CardPress) = for_app(&shared, &body)?;
     let frame = shared.press_card(&app, &press).await?;
     Ok(Json(json!({"frame": frame})))
+}
+
+async fn cards(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!(shared.world().cards()))
+}
+
+async fn one_card(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answer {
+    let card = shared.world().card(&id);
+    let card = card.ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no card `{id}`")))?;
+    Ok(Json(json!(card)))
 }
 
 #[derive(Deserialize)]

@@ -18,6 +18,7 @@
 //! | `POST /sim/month` | a new month: the quota of every app is whole again |
 //! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
 //! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
+//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`]: state, variables, frames, updates, deliveries, presses with what their answers did |
 //! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
 //! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
 //! | `POST /sim/burst` | a [`Burst`]; answers its report |
@@ -35,6 +36,7 @@ mod armed;
 mod attachment;
 mod bot;
 mod burst;
+mod cards;
 mod carrier;
 mod content;
 mod control;
@@ -58,20 +60,26 @@ use tokio_util::sync::DropGuard;
 
 pub use self::aftermath::Emotion;
 pub use self::api::{
-    CUSTOM_ROBOT_PATH, CustomRobot, EMOTION_PATH, EMOTION_RECALL_PATH, FAILED_EVENTS_PATH,
-    GROUP_READ_STATUS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH, MEDIA_DOWNLOAD_PATH,
-    MEDIA_OBJECT_PATH, MEDIA_UPLOAD_PATH, READ_STATUS_PATH, RECALL_GROUP_PATH, RECALL_USER_PATH,
-    TOKEN_PATH, UNION_ID_PATH, USER_SEND_PATH, WEBHOOK_PATH,
+    CARD_CREATE_AND_DELIVER_PATH, CARD_DELIVER_PATH, CARD_PATH, CARD_SPACES_PATH,
+    CARD_STREAMING_PATH, CUSTOM_ROBOT_PATH, CustomRobot, EMOTION_PATH, EMOTION_RECALL_PATH,
+    FAILED_EVENTS_PATH, GROUP_READ_STATUS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH,
+    MEDIA_DOWNLOAD_PATH, MEDIA_OBJECT_PATH, MEDIA_UPLOAD_PATH, OLD_CARD_SEND_PATH,
+    OLD_CARD_UPDATE_PATH, READ_STATUS_PATH, RECALL_GROUP_PATH, RECALL_USER_PATH, TOKEN_PATH,
+    UNION_ID_PATH, USER_SEND_PATH, WEBHOOK_PATH,
 };
 pub use self::attachment::{Attachment, AttachmentKind};
 pub use self::bot::{CardPress, Message};
 pub use self::burst::{Burst, BurstReport};
+pub use self::cards::{
+    CardDelivery, CardFrame, CardKey, CardParams, CardPressed, CardState, CardTemplate, CardUpdate,
+    CardView, FrameVerdict, PressAnswer, UpdateSource,
+};
 pub use self::drive::Push;
 pub use self::fault::{Fault, OPEN_PATH};
 pub use self::gateway::{BOT_TOPIC, CARD_TOPIC};
 pub use self::ledger::{Ack, FrameState, FrameView};
 pub use self::media::Upload;
-pub use self::options::{AckMatching, LateAck, SimApp, SimOptions, TokenFamilies};
+pub use self::options::{AckMatching, CardAgain, LateAck, SimApp, SimOptions, TokenFamilies};
 pub use self::record::{Call, Counters, EventFailure, LinkView, Sent, SentVia, Verdict};
 pub use self::refusal::{CallRefusal, OpenRefusal};
 use self::state::Shared;
@@ -98,6 +106,9 @@ pub enum SimError {
     /// No live connection has this number.
     #[error("no connection {0}")]
     NoSuchLink(u64),
+    /// A press on this card reaches nobody.
+    #[error("card `{0}` does not call back: create it by this app and with callbackType STREAM")]
+    SilentCard(String),
     /// Nothing with this id was pushed.
     #[error("nothing with the id `{0}` was pushed")]
     Unknown(String),

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::aftermath::Emotion;
 use super::api::CustomState;
 use super::armed::ArmedFault;
+use super::cards::Deck;
 use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
@@ -42,6 +43,8 @@ pub(super) struct App {
     pub(super) webhook_posts: VecDeque<Instant>,
     /// Calls of this month that count against the quota.
     pub(super) billed: u32,
+    /// Webhook posts of this month.
+    pub(super) webhook_billed: u32,
 }
 
 /// What a connection subscribed to.
@@ -121,6 +124,7 @@ pub(super) struct World {
     pub(super) emotions: VecDeque<Emotion>,
     /// Staff ids by unionId.
     pub(super) union_ids: HashMap<String, String>,
+    pub(super) deck: Deck,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -172,6 +176,7 @@ impl Shared {
             media: Media::new(options.keep),
             emotions: VecDeque::new(),
             union_ids: HashMap::from_iter(options.union_ids.clone()),
+            deck: Deck::default(),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());
@@ -232,6 +237,7 @@ impl World {
             muted_until: None,
             webhook_posts: VecDeque::new(),
             billed: 0,
+            webhook_billed: 0,
         };
         self.apps.insert(client_id, app);
     }

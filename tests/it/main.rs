@@ -19,6 +19,7 @@ mod examples;
 mod outbound;
 mod sim;
 mod sim_sdk;
+mod sim_sdk_cards;
 mod sim_sdk_media;
 mod stream;
 mod support;

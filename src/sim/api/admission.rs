@@ -109,13 +109,20 @@ impl World {
 
     /// Counts one billed call of the app; false when its month is used up.
     fn bill(&mut self, app: &Arc<str>, quota: Option<u32>) -> bool {
-        let Some(app) = self.apps.get_mut(app) else {
-            return true;
-        };
-        if quota.is_some_and(|quota| app.billed >= quota) {
-            return false;
-        }
-        app.billed += 1;
-        true
+        let app = self.apps.get_mut(app);
+        app.is_none_or(|app| count(&mut app.billed, quota))
     }
+
+    /// Counts one webhook post of the app; false when its month is used up.
+    pub(super) fn bill_webhook(&mut self, app: &Arc<str>, quota: Option<u32>) -> bool {
+        let app = self.apps.get_mut(app);
+        app.is_none_or(|app| count(&mut app.webhook_billed, quota))
+    }
+}
+
+/// Counts one more, up to the quota.
+fn count(billed: &mut u32, quota: Option<u32>) -> bool {
+    let left = quota.is_none_or(|quota| *billed < quota);
+    *billed += u32::from(left);
+    left
 }

@@ -58,14 +58,11 @@ fn read(world: &World, app: &Arc<str>, body: &Value) -> Result<Emotion, Refusal>
     if msg_id.is_empty() || body.get("emotionType").is_some_and(|kind| !kind.is_u64()) {
         return Err(Refusal::bad("invalidParameter.param.invalid", "参数不合法"));
     }
-    let mut pushes = world.ledger.pushes_of(&msg_id).iter();
-    if !pushes.any(|seq| {
-        world
-            .ledger
-            .entry(*seq)
-            .is_some_and(|entry| entry.app == *app)
-    }) {
-        return Err(Refusal::bad("system.err", "系统错误"));
+    if world.chat_of(app, &msg_id).ok_or_else(too_new)? != chat {
+        return Err(Refusal::bad(
+            "invalid.openConversationId",
+            "无效的openConversationId",
+        ));
     }
     let name = text("/emotionName");
     let shown = text("/textEmotion/text");
@@ -82,4 +79,21 @@ fn read(world: &World, app: &Arc<str>, body: &Value) -> Result<Emotion, Refusal>
         name,
         recalled_at: None,
     })
+}
+
+fn too_new() -> Refusal {
+    Refusal::bad("system.err", "系统错误")
+}
+
+impl World {
+    /// The chat of a message that the robot of the app was sent.
+    fn chat_of(&self, app: &Arc<str>, msg_id: &str) -> Option<String> {
+        let mut pushes = self.ledger.pushes_of(msg_id).iter().rev();
+        pushes.find_map(|seq| {
+            let entry = self.ledger.entry(*seq)?;
+            let payload = entry.payload.as_ref().filter(|_| entry.app == *app)?;
+            let data = payload.data();
+            Some(data.get("conversationId")?.as_str()?.to_owned())
+        })
+    }
 }

@@ -153,3 +153,37 @@ fn recall_one(world: &mut World, key: &str, from: &From) -> Result<(), &'static 
     sent.recalled = true;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::carrier::Carrier;
+    use crate::sim::options::{SimApp, SimOptions};
+
+    #[test]
+    fn a_card_is_taken_back_by_its_carrier_from_its_own_chat_and_robot() {
+        let apps = vec![SimApp::new("one", "s"), SimApp::new("two", "s")];
+        let options = SimOptions {
+            apps,
+            ..SimOptions::default()
+        };
+        let shared = Shared::new(options, String::new(), String::new());
+        let mut world = shared.world();
+        let (one, two): (Arc<str>, Arc<str>) = (Arc::from("one"), Arc::from("two"));
+        let card = Carrier {
+            app: Arc::clone(&one),
+            chat: "cidA==".to_owned(),
+            recalled: false,
+        };
+        world.carriers.insert("carrier".to_owned(), card);
+        let keys = ["carrier".to_owned()];
+        let from = |group: &str| From::Group(Duration::ZERO, group.to_owned());
+        let elsewhere = recall(&mut world, &one, &keys, &from("cidB==")).unwrap();
+        assert_eq!(elsewhere["successResult"], json!([]));
+        assert!(recall(&mut world, &two, &keys, &from("cidA==")).is_err());
+        assert!(!world.carriers["carrier"].recalled);
+        let taken = recall(&mut world, &one, &keys, &from("cidA==")).unwrap();
+        assert_eq!(taken["successResult"], json!(["carrier"]));
+        assert!(world.carriers["carrier"].recalled);
+    }
+}

@@ -66,6 +66,9 @@ fn apply(shared: &Shared, session: &str, sent: &mut Sent) -> Result<(), Refusal>
     if !world.may_post(&app, shared) {
         return Err(too_fast());
     }
+    if !world.bill_webhook(&app, shared.options.webhook_quota) {
+        return Err(Refusal::oapi(90030, "当月Webhook调用次数已达上限"));
+    }
     Ok(())
 }
 

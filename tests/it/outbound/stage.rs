@@ -9,11 +9,13 @@ use async_nats::jetstream::{self, stream::StorageType};
 use futures_util::StreamExt;
 use nats_dingtalk::broker::{Broker, Bucket};
 use nats_dingtalk::config::Account;
-use nats_dingtalk::dingtalk::api::{Api, Http};
+use nats_dingtalk::dingtalk::api::{Api, Fetcher, Http};
 use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
 };
-use nats_dingtalk::outbound::{Drain, Mover, MoverParts, Outbound, Parts, Served, Strays, Timings};
+use nats_dingtalk::outbound::{
+    Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
+};
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::{Health, Metrics, Standings};
 use serde_json::{Value, json};
@@ -137,6 +139,12 @@ impl Stage {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
+            fetcher: Fetcher::new(&sections::dingtalk(&self.sim, CALL)).unwrap(),
+            settings: Settings {
+                mention_all: true,
+                card_template: None,
+                card_key: "content".to_owned(),
+            },
             broker: broker.clone(),
             subjects: self.subjects.clone(),
             standings: Standings::default(),

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use nats_dingtalk::sim::{
-    CUSTOM_ROBOT_PATH, CustomRobot, Fault, GROUP_SEND_PATH, MEDIA_UPLOAD_PATH, Sim, SimOptions,
-    UNION_ID_PATH, USER_SEND_PATH,
+    CUSTOM_ROBOT_PATH, CustomRobot, Fault, GROUP_SEND_PATH, MEDIA_UPLOAD_PATH, Message, Sim,
+    SimOptions, UNION_ID_PATH, USER_SEND_PATH,
 };
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
-use super::{APP, GROUP, OTHER, call, http, options, start, to_group, to_user, token, token_of};
+use super::{
+    APP, Client, GROUP, OTHER, call, data, http, options, start, to_group, to_user, token, token_of,
+};
 use crate::support::wait::{never, until_true};
 
 const ROBOT: &str = "custom-token";
@@ -79,6 +81,28 @@ async fn a_used_up_month_refuses_billed_calls_in_both_families_until_it_turns() 
     assert_eq!(call(&sim, "/sim/month", "", json!({})).await.0, 200);
     assert_eq!(call(&sim, USER_SEND_PATH, &own, to_user("3")).await.0, 200);
     assert_eq!(sim.billed(APP), 1);
+}
+
+#[tokio::test]
+async fn the_month_of_webhooks_is_counted_apart() {
+    let sim = start(SimOptions {
+        webhook_quota: Some(1),
+        quota: Some(0),
+        ..options()
+    })
+    .await;
+    let mut client = Client::connect(&sim, APP).await;
+    sim.say(APP, Message::to_bot("u1", "hi")).await.unwrap();
+    let frame = client.frame().await;
+    let webhook = data(&frame)["sessionWebhook"].as_str().unwrap().to_owned();
+    let body = json!({"msgtype": "text", "text": {"content": "yes"}});
+    for errcode in [0, 90030] {
+        let answer = http().post(&webhook).json(&body).send().await.unwrap();
+        assert_eq!(answer.json::<Value>().await.unwrap()["errcode"], errcode);
+    }
+    assert_eq!((sim.webhook_billed(APP), sim.billed(APP)), (1, 0));
+    sim.turn_month();
+    assert_eq!(sim.webhook_billed(APP), 0);
 }
 
 #[tokio::test]
@@ -161,12 +185,12 @@ async fn a_mute_ends_on_time_unless_posts_are_told_to_extend_it() {
         .await;
         let mute = Fault::Mute {
             app: ROBOT.to_owned(),
-            ms: Some(300),
+            ms: Some(1000),
         };
         sim.inject(mute).await.unwrap();
         assert_eq!(post(&sim, "警报", None).await, 130_101);
         if extends {
-            let span = Duration::from_millis(500);
+            let span = Duration::from_millis(1300);
             never(span, "a post went out", async || {
                 post(&sim, "警报", None).await == 0
             })

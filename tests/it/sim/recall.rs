@@ -272,6 +272,13 @@ async fn a_reaction_is_set_once_and_taken_back_by_the_same_values() {
         assert_eq!(answer, json!({"success": success}));
     }
     assert!(sim.emotions()[0].recalled_at.is_some());
+    let mut elsewhere = body.clone();
+    elsewhere["openConversationId"] = json!("cidElsewhere==");
+    let (status, answer) = call(&sim, EMOTION_PATH, &token, elsewhere).await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (400, &json!("invalid.openConversationId"))
+    );
     let mut unknown = body.clone();
     unknown["openMsgId"] = json!("msgNone==");
     let (status, answer) = call(&sim, EMOTION_PATH, &token, unknown).await;

@@ -1,0 +1,24 @@
+//! What the configuration of an account says about the sending of its requests.
+
+use crate::config;
+
+/// The part of an account's section that the outbound side follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether a request may mention everybody in a group.
+    pub mention_all: bool,
+    /// Template of streamed answers, and of cards that name none.
+    pub card_template: Option<String>,
+    /// Variable of that template that is streamed.
+    pub card_key: String,
+}
+
+impl From<&config::Account> for Settings {
+    fn from(account: &config::Account) -> Self {
+        Self {
+            mention_all: account.mention_all,
+            card_template: account.card_template.clone(),
+            card_key: account.card_key.clone(),
+        }
+    }
+}
