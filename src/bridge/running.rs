@@ -53,6 +53,10 @@ pub(super) struct Running {
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
     pub(super) changed: mpsc::Receiver<()>,
     pub(super) accounts: BTreeMap<AccountName, CancellationToken>,
+    /// Which replica this is: one life of one bridge.
+    pub(super) replica: String,
+    /// Stops what answers questions.
+    pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
     /// Stops what serves the others.
@@ -109,6 +113,8 @@ impl Running {
             link_events: Some(link_events),
             changed,
             accounts: BTreeMap::new(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            questions: CancellationToken::new(),
             intake: CancellationToken::new(),
             rest: CancellationToken::new(),
             config,
@@ -175,6 +181,7 @@ impl Running {
         for account in &accounts {
             self.start_account(account);
         }
+        self.start_verbs();
         info!(accounts = accounts.len(), "bridge started");
         loop {
             tokio::select! {
@@ -220,6 +227,7 @@ impl Running {
     /// Stops in the order of the flow: sources stop reading, pipelines finish what they hold, sinks
     /// flush, what serves them goes last.
     pub(super) async fn drain(&mut self) {
+        self.questions.cancel();
         for stop in self.accounts.values() {
             stop.cancel();
         }

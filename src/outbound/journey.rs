@@ -21,6 +21,7 @@ use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
+use super::scheduled::{self, Waiting};
 use super::settings::Settings;
 use super::toll::Toll;
 use super::trip::Trip;
@@ -109,6 +110,12 @@ impl Sender {
             published,
             subject: Some(&published.subject),
         };
+        if let Ok(request) = &reading.request
+            && self.postponed(&matter, request, stop).await?
+        {
+            held.settle(None).await;
+            return Ok(Served::Here);
+        }
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
                 self.desk.metrics.request_duplicate(&self.account);
@@ -127,6 +134,31 @@ impl Sender {
         self.desk.close(&matter, &done).await?;
         held.settle(done.dead).await;
         Ok(served)
+    }
+
+    /// Hands a request that is early over to wait; whether it was.
+    async fn postponed(
+        &self,
+        matter: &Matter<'_>,
+        request: &Request,
+        stop: &CancellationToken,
+    ) -> Result<bool, LetGo> {
+        let published = matter.published;
+        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
+            return Ok(false);
+        };
+        let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
+            return Ok(false);
+        };
+        let waiting = Waiting {
+            published,
+            account: matter.account,
+            id: matter.id,
+            subject: published.subject.clone(),
+            at,
+        };
+        self.desk.postpone(&waiting, stop).await?;
+        Ok(true)
     }
 
     async fn send(

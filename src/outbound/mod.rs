@@ -6,8 +6,10 @@
 
 mod batch;
 mod berth;
+mod bound;
 mod claim;
 mod desk;
+mod destination;
 mod floor;
 mod gate;
 mod held;
@@ -21,6 +23,7 @@ mod plan;
 mod receipt;
 mod resolve;
 mod route;
+mod scheduled;
 mod served;
 mod settings;
 mod strays;

@@ -7,6 +7,7 @@ use crate::dingtalk::api::{Recipient, Shipment, ShipmentBody, render_robot, rend
 use crate::dingtalk::payload::SessionWebhook;
 use crate::message::{DeadReason, OutboundAddress, Request, SessionEntry, Timestamp, Via};
 
+use super::bound;
 use super::desk::{Desk, LetGo, Patience};
 use super::ledger::Progress;
 use super::media::{Done, Freight, Task};
@@ -71,6 +72,9 @@ impl Plan {
             Ok(session) => session,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = bound::same(desk, matter.account, (&job, request), stop).await? {
+            return Ok(Err(refusal));
+        }
         if session.is_none() && job.audience == Audience::Outsider {
             return Ok(Err(resolve::refused_conversation(&job.chat)));
         }
@@ -307,6 +311,7 @@ mod tests {
                 account: crate::message::AccountName::parse("sales").unwrap(),
                 kind: Kind::Group,
                 chat: "cidA==".into(),
+                conversation: None,
             }),
             rendered: None,
         }

@@ -1,6 +1,7 @@
 //! From subject, headers and payload to a checked job, or to a refusal with its reason. Pure: what
 //! has to be looked up is looked up by the caller.
 
+use super::scheduled;
 use crate::broker::Headers;
 use crate::message::{
     AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Priority, Request,
@@ -209,12 +210,7 @@ pub(super) fn check(
     if let Content::Media(kind, attachment) = &content {
         media::check(*kind, attachment)?;
     }
-    if request.not_before.is_some() {
-        return Err(Refusal::new(
-            DeadReason::Malformed,
-            "`not_before` is not served yet; leave it out",
-        ));
-    }
+    scheduled::check(request)?;
     if request.via == Some(Via::Card) {
         return Err(Refusal::new(
             DeadReason::Malformed,
@@ -549,7 +545,6 @@ mod tests {
     fn what_is_not_served_yet_is_refused_clearly() {
         for payload in [
             r#"{"stream":"a","append":"b"}"#,
-            r#"{"text":"a","not_before":"2026-11-20T10:00:00Z"}"#,
             r#"{"text":"a","via":"card"}"#,
         ] {
             let refusal = job("user.u1", payload).unwrap_err();
@@ -568,6 +563,7 @@ mod tests {
             account: AccountName::parse(account).unwrap(),
             kind,
             chat: chat.to_owned(),
+            conversation: None,
         };
         assert!(same_session(&account, &reply, &session("sales", Kind::User, "u1")).is_ok());
         for other in [

@@ -23,3 +23,4 @@ mod sim_sdk_cards;
 mod sim_sdk_media;
 mod stream;
 mod support;
+mod verbs;
