@@ -96,7 +96,9 @@ async fn a_card_is_created_delivered_updated_and_streamed_to_its_end() {
     );
     assert_eq!(billed(&metrics), 6);
 
-    let recalled = api.recall(SentTo::Group(GROUP), &[carrier.clone()]).await;
+    let recalled = api
+        .recall(SentTo::Group(GROUP), std::slice::from_ref(&carrier))
+        .await;
     assert_eq!(recalled.unwrap().recalled, [carrier]);
     assert_eq!(sim.card("c1").unwrap().chats().count(), 0);
 }

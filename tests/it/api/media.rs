@@ -164,6 +164,19 @@ async fn an_upload_without_an_answer_may_be_made_again() {
 }
 
 #[tokio::test]
+async fn an_upload_has_more_time_than_other_calls() {
+    let sim = start(options()).await;
+    let (api, _) = client(&sim);
+    let fault = Fault::Delay {
+        path: MEDIA_UPLOAD_PATH.to_owned(),
+        ms: 2500,
+        times: Some(1),
+    };
+    sim.inject(fault).await.unwrap();
+    upload(&api, "a.zip").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_received_file_is_fetched_by_its_code() {
     let sim = start(options()).await;
     let (api, metrics) = client(&sim);
