@@ -78,6 +78,7 @@ async fn an_upload_arrives_whole_and_its_id_can_be_sent() {
     let seen = sim.upload(&id).unwrap();
     assert_eq!((seen.app.as_str(), seen.kind.as_str()), (APP, "file"));
     assert_eq!(seen.file_name, "报表 1_.pdf");
+    assert_eq!(seen.content_type, "application/pdf");
     assert_eq!((seen.size, seen.sha256), (3_000_000, sha256(&bytes)));
     let kinds = [
         (MediaKind::Image, "a.jpeg", "image"),

@@ -3,6 +3,7 @@
 mod cards;
 mod custom;
 mod media;
+mod quota;
 mod robot;
 mod sends;
 
