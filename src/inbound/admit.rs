@@ -6,8 +6,8 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Policies;
-use super::gate;
 use super::flight::Flight;
+use super::gate;
 use super::media::{self, Errand};
 use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};

@@ -168,7 +168,9 @@ impl Drain {
         for (position, record) in records {
             let announced = record.as_ref().map(|record| announced(&record.message));
             let announced = announced.filter(|errands| !errands.is_empty());
-            progress.media.extend(announced.map(|errands| (position, errands)));
+            progress
+                .media
+                .extend(announced.map(|errands| (position, errands)));
             match record {
                 None => error!(
                     spool.position = position,

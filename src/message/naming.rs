@@ -6,7 +6,12 @@ use std::path::Path;
 /// Longest file name, in bytes, as most file systems have it.
 const MAX_NAME: usize = 255;
 /// Containers whose content says less than a name that ends in something more special.
-const CONTAINERS: [&str; 4] = ["application/zip", "application/xml", "text/xml", "text/html"];
+const CONTAINERS: [&str; 4] = [
+    "application/zip",
+    "application/xml",
+    "text/xml",
+    "text/html",
+];
 
 /// The media type of a file by how it begins (8 KiB are enough), and by its name where the beginning says
 /// nothing or only what it is packed in; `None` when neither says anything.
@@ -44,7 +49,9 @@ fn short(name: &str) -> String {
     let path = Path::new(name);
     let ending = path.extension().and_then(OsStr::to_str);
     let ending = ending.filter(|ending| ending.len() <= 16);
-    let ending = ending.map(|ending| format!(".{ending}")).unwrap_or_default();
+    let ending = ending
+        .map(|ending| format!(".{ending}"))
+        .unwrap_or_default();
     let room = MAX_NAME - ending.len();
     let end = (0..=room).rfind(|at| name.is_char_boundary(*at));
     let stem = name.get(..end.unwrap_or_default()).unwrap_or_default();

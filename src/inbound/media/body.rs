@@ -52,7 +52,9 @@ pub(super) async fn open(fetched: Fetched, most: u64) -> Result<Body, Trouble> {
     });
     Ok(Body {
         head: head.freeze(),
-        bytes: Box::pin(StreamReader::new(Box::pin(stream::iter(pieces).chain(rest)))),
+        bytes: Box::pin(StreamReader::new(Box::pin(
+            stream::iter(pieces).chain(rest),
+        ))),
     })
 }
 

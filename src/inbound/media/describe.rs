@@ -82,11 +82,21 @@ mod tests {
     #[test]
     fn content_tells_the_type_and_the_announcement_the_name() {
         let table = [
-            (Some("年报.pdf"), &b"%PDF-1.7"[..], "年报.pdf", "application/pdf"),
+            (
+                Some("年报.pdf"),
+                &b"%PDF-1.7"[..],
+                "年报.pdf",
+                "application/pdf",
+            ),
             // Whatever it is called, this is a picture.
             (Some("a.pdf"), PNG, "a.pdf", "image/png"),
             (Some("a.zip"), ZIP, "a.zip", "application/zip"),
-            (Some("a.apk"), ZIP, "a.apk", "application/vnd.android.package-archive"),
+            (
+                Some("a.apk"),
+                ZIP,
+                "a.apk",
+                "application/vnd.android.package-archive",
+            ),
             (Some("notes.md"), b"# hi", "notes.md", "text/markdown"),
             (Some("strange.xyzzy"), b"??", "strange.xyzzy", UNKNOWN),
             (None, b"??", "file.bin", UNKNOWN),
@@ -103,7 +113,11 @@ mod tests {
         let table: [(MediaKind, &[u8], &str); 4] = [
             (MediaKind::Image, PNG, "image.png"),
             (MediaKind::Image, b"\xff\xd8\xff\xe0\0\x10JFIF", "image.jpg"),
-            (MediaKind::Audio, b"#!AMR\n\x3c\0\0\0\0\0\0\0\0", "audio.amr"),
+            (
+                MediaKind::Audio,
+                b"#!AMR\n\x3c\0\0\0\0\0\0\0\0",
+                "audio.amr",
+            ),
             (MediaKind::Video, b"\0\0\0\x18ftypmp42\0\0\0\0", "video.mp4"),
         ];
         for (kind, head, expected) in table {

@@ -169,7 +169,10 @@ mod tests {
         let (linked, errands) = under(Rule::Link);
         assert!(errands.is_empty());
         let media = &linked.message.unwrap().media;
-        assert_eq!((media[0].download_code.as_deref(), &media[0].object), (Some("c1"), &None));
+        assert_eq!(
+            (media[0].download_code.as_deref(), &media[0].object),
+            (Some("c1"), &None)
+        );
         let (off, errands) = under(Rule::Off);
         assert!(errands.is_empty());
         let message = off.message.unwrap();

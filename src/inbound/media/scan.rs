@@ -90,5 +90,6 @@ impl Scan {
 /// What a stored message announces; nothing when it is no message of the bridge.
 pub(in crate::inbound) fn read(body: &[u8], account: &AccountName) -> Vec<Errand> {
     let view: Option<Inbound<'_>> = serde_json::from_slice(body).ok();
-    view.map(|view| announced(&view, account)).unwrap_or_default()
+    view.map(|view| announced(&view, account))
+        .unwrap_or_default()
 }

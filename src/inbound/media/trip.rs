@@ -126,7 +126,11 @@ impl Trip {
         if let Some(object) = media.find(&errand.object).await? {
             return Ok(object);
         }
-        let rule = self.policies.borrow().get(&errand.account).map(|rules| rules.media);
+        let rule = self
+            .policies
+            .borrow()
+            .get(&errand.account)
+            .map(|rules| rules.media);
         if rule != Some(Rule::Fetch) {
             return Err(Trouble::Unwanted);
         }
@@ -229,5 +233,7 @@ fn ended(errand: &Errand, state: MediaState) -> MediaStatus {
 /// Grows with the failures, and differs between items that failed together.
 fn pause(failures: u32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
+    doubled
+        .min(LONGEST_PAUSE)
+        .mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -137,11 +137,20 @@ mod tests {
         let never = Verdict::Never;
         let fetch = |error: fn(String) -> FetchError| Trouble::Fetch(error(String::new()));
         for (trouble, expected) in [
-            (api(ErrorClass::RetryAfter(minute), "x"), Verdict::Again(minute)),
+            (
+                api(ErrorClass::RetryAfter(minute), "x"),
+                Verdict::Again(minute),
+            ),
             (api(ErrorClass::Park(minute), "x"), Verdict::Again(minute)),
             (api(ErrorClass::Ambiguous, "timeout"), again),
-            (api(ErrorClass::Quota(minute), "x"), never(MediaReason::Quota)),
-            (api(ErrorClass::Permanent, EXPIRED), never(MediaReason::Expired)),
+            (
+                api(ErrorClass::Quota(minute), "x"),
+                never(MediaReason::Quota),
+            ),
+            (
+                api(ErrorClass::Permanent, EXPIRED),
+                never(MediaReason::Expired),
+            ),
             (
                 api(ErrorClass::Permanent, "invalidParameter.robotCode.auth"),
                 never(MediaReason::Refused),
