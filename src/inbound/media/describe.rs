@@ -113,7 +113,11 @@ mod tests {
         let table: [(MediaKind, &[u8], &str); 4] = [
             (MediaKind::Image, PNG, "image.png"),
             (MediaKind::Image, b"\xff\xd8\xff\xe0\0\x10JFIF", "image.jpg"),
-            (MediaKind::Audio, b"#!AMR\n\x3c", "audio.amr"),
+            (
+                MediaKind::Audio,
+                b"#!AMR\n\x3c\0\0\0\0\0\0\0\0",
+                "audio.amr",
+            ),
             (MediaKind::Video, b"\0\0\0\x18ftypmp42\0\0\0\0", "video.mp4"),
         ];
         for (kind, head, expected) in table {
