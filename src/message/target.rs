@@ -135,7 +135,10 @@ fn check_user(id: &str) -> Result<(), RequestError> {
 
 fn check_listed(id: &str) -> Result<(), RequestError> {
     if id.contains(USER_SEPARATOR) {
-        return Err(refused(id, "a staffId holds no comma; list each user alone"));
+        return Err(refused(
+            id,
+            "a staffId holds no comma; list each user alone",
+        ));
     }
     check_user(id)
 }

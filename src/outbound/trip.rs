@@ -140,7 +140,11 @@ impl<'a> Trip<'a> {
     /// Why a request of which every call was made reached nobody.
     fn nobody(&self) -> Cause {
         let refused = &self.hold.progress.refused_users;
-        let named: Vec<&str> = refused.iter().map(String::as_str).take(MOST_NAMED).collect();
+        let named: Vec<&str> = refused
+            .iter()
+            .map(String::as_str)
+            .take(MOST_NAMED)
+            .collect();
         let more = match refused.len().saturating_sub(MOST_NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),

@@ -140,7 +140,11 @@ mod tests {
             (Halt::GivenUp, true, true, Outcome::Uncertain),
             (Halt::GivenUp, true, false, Outcome::Uncertain),
         ] {
-            assert_eq!(outcome(halt, doubted, reached), expected, "{halt:?} {doubted} {reached}");
+            assert_eq!(
+                outcome(halt, doubted, reached),
+                expected,
+                "{halt:?} {doubted} {reached}"
+            );
         }
     }
 

@@ -70,7 +70,11 @@ enum Cut {
 }
 
 impl Depot {
-    pub(in crate::outbound) fn new(account: &AccountName, broker: &Broker, fetcher: &Fetcher) -> Self {
+    pub(in crate::outbound) fn new(
+        account: &AccountName,
+        broker: &Broker,
+        fetcher: &Fetcher,
+    ) -> Self {
         Self {
             account: account.clone(),
             store: broker.media(),

@@ -91,7 +91,11 @@ mod tests {
                 r#"{"object":"a","cover":{"object":"b"}}"#,
                 "cover",
             ),
-            (MediaKind::Image, r#"{"object":"a","url":"b"}"#, "exactly one"),
+            (
+                MediaKind::Image,
+                r#"{"object":"a","url":"b"}"#,
+                "exactly one",
+            ),
             (MediaKind::Image, "{}", "exactly one"),
         ] {
             let refusal = refusal(kind, json).unwrap_or_default();

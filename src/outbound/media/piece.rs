@@ -77,7 +77,10 @@ pub(super) const fn kind_name(kind: MediaKind) -> &'static str {
 pub(super) fn file_name(asked: Option<&str>, object: &MediaObject) -> String {
     let known = object.description.name.as_deref();
     let end = object.key.rsplit('/').next().unwrap_or_default();
-    let name = [asked, known].into_iter().flatten().find(|name| !name.is_empty());
+    let name = [asked, known]
+        .into_iter()
+        .flatten()
+        .find(|name| !name.is_empty());
     let name = name.unwrap_or(end);
     let mime = object.description.mime.as_deref().unwrap_or_default();
     match extension(mime) {
@@ -123,7 +126,11 @@ pub(in crate::outbound) fn names_unknown_media(code: &str) -> bool {
         || ["invalid.param.", "invalidParameter."]
             .iter()
             .filter_map(|family| code.strip_prefix(family))
-            .any(|member| MEMBERS.iter().any(|known| known.eq_ignore_ascii_case(member)))
+            .any(|member| {
+                MEMBERS
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(member))
+            })
 }
 
 #[cfg(test)]
@@ -148,7 +155,11 @@ mod tests {
     #[test]
     fn the_name_is_the_requests_then_the_objects_then_the_end_of_the_key() {
         for (asked, object, expected) in [
-            (Some("b.pdf"), object("x/a.pdf", Some("c.pdf"), None), "b.pdf"),
+            (
+                Some("b.pdf"),
+                object("x/a.pdf", Some("c.pdf"), None),
+                "b.pdf",
+            ),
             (None, object("x/a.pdf", Some("c.pdf"), None), "c.pdf"),
             (None, object("x/a.pdf", Some(""), None), "a.pdf"),
             (None, object("x/a", None, Some("image/PNG; q=1")), "a.png"),
@@ -167,14 +178,21 @@ mod tests {
             passing: false,
         };
         let key = |kind, name| cache_key("sales", kind, &stored(name));
-        assert_eq!(key(MediaKind::Image, "a.png"), key(MediaKind::Image, "b.png"));
+        assert_eq!(
+            key(MediaKind::Image, "a.png"),
+            key(MediaKind::Image, "b.png")
+        );
         assert_ne!(key(MediaKind::File, "a.pdf"), key(MediaKind::File, "b.pdf"));
         assert_ne!(key(MediaKind::Image, "a"), key(MediaKind::Video, "a"));
     }
 
     #[test]
     fn refusals_of_a_media_id_are_told_from_others() {
-        for code in ["40007", "invalid.param.mediaId", "invalidParameter.photoUrl"] {
+        for code in [
+            "40007",
+            "invalid.param.mediaId",
+            "invalidParameter.photoUrl",
+        ] {
             assert!(names_unknown_media(code), "{code}");
         }
         for code in ["40006", "invalid.param.duration", "mediaId", ""] {

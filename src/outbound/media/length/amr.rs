@@ -3,12 +3,40 @@
 const FRAME_MILLIS: u64 = 20;
 /// Bytes of a frame behind its first one, by frame type; types that do not occur end the reading.
 const NARROW: [Option<usize>; 16] = [
-    Some(12), Some(13), Some(15), Some(17), Some(19), Some(20), Some(26), Some(31),
-    Some(5), None, None, None, None, None, None, Some(0),
+    Some(12),
+    Some(13),
+    Some(15),
+    Some(17),
+    Some(19),
+    Some(20),
+    Some(26),
+    Some(31),
+    Some(5),
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    Some(0),
 ];
 const WIDE: [Option<usize>; 16] = [
-    Some(17), Some(23), Some(32), Some(36), Some(40), Some(46), Some(50), Some(58),
-    Some(60), Some(5), None, None, None, None, Some(0), Some(0),
+    Some(17),
+    Some(23),
+    Some(32),
+    Some(36),
+    Some(40),
+    Some(46),
+    Some(50),
+    Some(58),
+    Some(60),
+    Some(5),
+    None,
+    None,
+    None,
+    None,
+    Some(0),
+    Some(0),
 ];
 
 /// Length in milliseconds; nothing for recordings of several channels.

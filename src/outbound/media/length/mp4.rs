@@ -52,7 +52,14 @@ async fn length(video: &mut (impl AsyncRead + Unpin + Send)) -> std::io::Result<
         let scale = video.read_u32().await?;
         let duration = video.read_u32().await?;
         // All ones stand for an unknown length.
-        (scale, if duration == u32::MAX { u64::MAX } else { duration.into() })
+        (
+            scale,
+            if duration == u32::MAX {
+                u64::MAX
+            } else {
+                duration.into()
+            },
+        )
     };
     let known = Some(duration).filter(|duration| (1..u64::MAX).contains(duration));
     let millis = known.and_then(|duration| duration.checked_mul(1000));
@@ -80,7 +87,10 @@ mod tests {
             body.extend(u32::try_from(duration).unwrap().to_be_bytes());
         }
         body.extend([0; 80]);
-        boxed(b"moov", &[boxed(b"free", b"x"), boxed(b"mvhd", &body)].concat())
+        boxed(
+            b"moov",
+            &[boxed(b"free", b"x"), boxed(b"mvhd", &body)].concat(),
+        )
     }
 
     async fn read(bytes: Vec<u8>) -> Option<u64> {

@@ -2,7 +2,10 @@
 
 /// Length in milliseconds.
 pub(super) fn millis(bytes: &[u8]) -> Option<u64> {
-    let mut chunks = bytes.strip_prefix(b"RIFF")?.get(4..)?.strip_prefix(b"WAVE")?;
+    let mut chunks = bytes
+        .strip_prefix(b"RIFF")?
+        .get(4..)?
+        .strip_prefix(b"WAVE")?;
     let mut rate = 0;
     loop {
         let (head, body) = chunks.split_at_checked(8)?;
