@@ -12,6 +12,7 @@ use super::{BridgeError, Reload};
 use crate::config::{self, AccountChange, Config};
 use crate::dingtalk::api::Api;
 use crate::dingtalk::stream::{Link, LinkConfig, Timings as LinkTimings};
+use crate::inbound::Rules;
 use crate::message::AccountName;
 use crate::outbound::{self, Mover, MoverParts, Outbound, Strays};
 use crate::telemetry::LinkState;
@@ -194,8 +195,13 @@ impl Running {
     }
 }
 
-pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, config::Policy> {
-    let policy =
-        |(name, account): (&AccountName, &config::Account)| (name.clone(), account.policy.clone());
-    config.accounts.iter().map(policy).collect()
+pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, Rules> {
+    let rules = |(name, account): (&AccountName, &config::Account)| {
+        let rules = Rules {
+            policy: account.policy.clone(),
+            media: account.media,
+        };
+        (name.clone(), rules)
+    };
+    config.accounts.iter().map(rules).collect()
 }

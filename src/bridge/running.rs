@@ -76,13 +76,16 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let (inbound, sessions) = Inbound::new(inbound::Parts {
+        let apis = Apis::default();
+        let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
             budgets: config.inbound.clone(),
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
+            apis: apis.clone(),
+            fetcher: fetcher.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -97,7 +100,7 @@ impl Running {
             health,
             policies,
             served: Served::default(),
-            apis: Apis::default(),
+            apis,
             standings: Standings::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
@@ -124,6 +127,7 @@ impl Running {
         }
         running.start_plain(Task::Inbound, inbound.run(delivered));
         running.start_plain(Task::Sessions, sessions.run());
+        running.start_plain(Task::Media, media.run());
         let subjects = running.config.nats.subjects.clone();
         let status = inbound::report_links(broker, subjects, link_changes);
         running.start_plain(Task::LinkStatus, status);

@@ -16,6 +16,7 @@ pub(super) enum Task {
     ConfigWatch,
     Inbound,
     Sessions,
+    Media,
     LinkStatus,
     Mover,
     Strays,
@@ -36,6 +37,7 @@ impl Task {
             | Self::ConfigWatch
             | Self::Inbound
             | Self::Sessions
+            | Self::Media
             | Self::LinkStatus
             | Self::Mover
             | Self::Strays => None,

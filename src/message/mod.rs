@@ -9,6 +9,7 @@ mod dead;
 pub mod header;
 mod ids;
 mod inbound;
+mod naming;
 mod outbound;
 mod quota;
 mod receipt;
@@ -32,6 +33,7 @@ pub use inbound::{
     CardAction, Chat, ChatType, Inbound, Media, MediaKind, Mention, MessageBody, Notice, Quoted,
     Reply, Sender,
 };
+pub use naming::{file_name, media_type};
 pub use outbound::{
     ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, Priority, RawMessage,
     Request, RequestError, Via,

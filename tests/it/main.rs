@@ -15,6 +15,7 @@ mod architecture;
 mod bridge;
 mod broker;
 mod cli;
+mod cli_media;
 mod examples;
 mod outbound;
 mod sim;
