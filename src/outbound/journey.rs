@@ -103,7 +103,7 @@ impl Sender {
             subject: Some(&published.subject),
         };
         let request = match reading.request {
-            Ok(request) => match self.postponed(&matter, &request, stop).await? {
+            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
                 Early::Waits => {
                     held.settle(None).await;
                     return Ok(Served::Here);
