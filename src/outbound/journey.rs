@@ -175,7 +175,8 @@ impl Sender {
                 return self.desk.finish(&hold, done).await;
             }
         };
-        Trip::new(self, matter, (hold, plan), stop).run().await
+        // Large, and held by every request of a lane.
+        Box::pin(Trip::new(self, matter, (hold, plan), stop).run()).await
     }
 
     /// Waits until the account is free and the call could be made at once.
