@@ -19,6 +19,7 @@ pub(super) enum Task {
     LinkStatus,
     Mover,
     Strays,
+    Fleet,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -38,7 +39,8 @@ impl Task {
             | Self::Sessions
             | Self::LinkStatus
             | Self::Mover
-            | Self::Strays => None,
+            | Self::Strays
+            | Self::Fleet => None,
         }
     }
 
@@ -46,7 +48,7 @@ impl Task {
     pub(super) fn outlives_the_flow(&self) -> bool {
         matches!(
             self,
-            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch
+            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch | Self::Fleet
         )
     }
 }

@@ -41,7 +41,8 @@ pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
-pub use status::{LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
+pub use status::{
+    ForeignSign, ForeignStatus, LinkStanding, QuotaStatus, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };
