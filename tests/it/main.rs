@@ -16,6 +16,7 @@ mod bridge;
 mod broker;
 mod cli;
 mod examples;
+mod fleet;
 mod outbound;
 mod sim;
 mod sim_sdk;
