@@ -88,9 +88,7 @@ impl Book {
     fn refuses(&self, limit: Option<u64>) -> bool {
         match (self.exhausted, limit) {
             (None, _) => false,
-            (Some(exhausted), Some(limit)) => {
-                exhausted.limit.is_some_and(|before| limit <= before)
-            }
+            (Some(exhausted), Some(limit)) => exhausted.limit.is_some_and(|before| limit <= before),
             (Some(exhausted), None) => exhausted.limit.is_none(),
         }
     }

@@ -57,14 +57,12 @@ pub(super) struct Sample {
 impl Watchman {
     /// Looks at everything that is known now and reports what is new.
     pub(super) async fn look(&mut self, charges: &BTreeMap<AccountName, Charge>, roll: &Roll) {
-        self.samples.retain(|account, _| charges.contains_key(account));
+        self.samples
+            .retain(|account, _| charges.contains_key(account));
         for (account, charge) in charges {
             let replica = self.stranger(account, charge, roll);
             let share = self.deprived(account, roll);
-            let signs = [
-                (ForeignSign::Replica, replica),
-                (ForeignSign::Share, share),
-            ];
+            let signs = [(ForeignSign::Replica, replica), (ForeignSign::Share, share)];
             let detail = signs.iter().find_map(|(_, detail)| detail.clone());
             self.health
                 .account(account, |health| health.foreign = detail);
@@ -80,11 +78,13 @@ impl Watchman {
     fn stranger(&self, account: &AccountName, charge: &Charge, roll: &Roll) -> Option<String> {
         let serves = |member: &Member, all: bool| {
             let mut accounts = member.accounts.iter();
-            accounts.any(|(name, service)| {
-                service.client == charge.client && (all || name != account)
-            })
+            accounts
+                .any(|(name, service)| service.client == charge.client && (all || name != account))
         };
-        let elsewhere = self.neighbours.iter().find(|(_, member)| serves(member, true));
+        let elsewhere = self
+            .neighbours
+            .iter()
+            .find(|(_, member)| serves(member, true));
         let here = roll.iter().find(|(_, member)| serves(member, false));
         let (id, member) = match (elsewhere, here) {
             (Some((id, member)), _) | (None, Some((id, member))) => (id, member),
@@ -114,7 +114,10 @@ impl Watchman {
         };
         let sample = self.samples.entry(account.clone()).or_insert_with(fresh);
         let same = sample.base.keys().eq(counts.keys())
-            && sample.base.iter().all(|(key, base)| counts.get(key) >= Some(base));
+            && sample
+                .base
+                .iter()
+                .all(|(key, base)| counts.get(key) >= Some(base));
         if !same || now.duration_since(sample.since) > SAMPLE {
             *sample = fresh();
         }

@@ -137,7 +137,10 @@ mod tests {
                 owners
                     .values()
                     .for_each(|id| *held.entry(id).or_default() += 1);
-                assert!(held.values().all(|held| *held <= accounts.div_ceil(replicas)));
+                assert!(
+                    held.values()
+                        .all(|held| *held <= accounts.div_ceil(replicas))
+                );
             }
             let moved = before.iter().filter(|(name, id)| after[*name] != **id);
             assert!(moved.count() <= accounts * 2 / 3 + 1, "{accounts} accounts");

@@ -196,8 +196,10 @@ impl Muster {
         }
         self.leaving = leaving;
         let due = self.leaving.iter().filter(|(_, (_, at))| *at <= now);
-        self.seats
-            .set(due.map(|(account, _)| account.clone()).collect());
+        self.seats.set(
+            due.map(|(account, (owner, _))| (account.clone(), owner.clone()))
+                .collect(),
+        );
     }
 
     /// Settles the pace of every account with the others that serve it.

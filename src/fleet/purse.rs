@@ -71,7 +71,14 @@ impl Shares {
     ) {
         self.parts.retain(|id, _| live.contains(id));
         let short = usage.hungry && live.len() > 1;
-        let held = self.part(me, live, Use { hungry: short, ..usage });
+        let held = self.part(
+            me,
+            live,
+            Use {
+                hungry: short,
+                ..usage
+            },
+        );
         self.parts.insert(me.to_owned(), Part { held, short });
         if learned.is_some_and(|learned| self.is_news(&learned)) {
             self.learned = learned;
@@ -127,7 +134,8 @@ impl Shares {
         let Some(known) = &self.learned else {
             return true;
         };
-        let later = |one: Timestamp, other: Timestamp| one.as_millis() > other.as_millis() + SAME_MS;
+        let later =
+            |one: Timestamp, other: Timestamp| one.as_millis() > other.as_millis() + SAME_MS;
         let end = |learned: &Learned| {
             let end = learned.mute.map(|(_, end)| end);
             end.unwrap_or(Timestamp::from_millis(0))
@@ -190,7 +198,11 @@ mod tests {
         rounds(&mut shares, 20, &[true, false]);
         assert_eq!(rounds(&mut shares, 20, &[true, true]), [10, 10]);
         assert_eq!(rounds(&mut shares, 20, &[false, true]), [1, 19]);
-        assert_eq!(rounds(&mut shares, 20, &[false, false]), [1, 19], "nobody is short");
+        assert_eq!(
+            rounds(&mut shares, 20, &[false, false]),
+            [1, 19],
+            "nobody is short"
+        );
         assert_eq!(rounds(&mut shares, 20, &[true, true, true]), [7, 7, 6]);
     }
 

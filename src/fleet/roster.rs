@@ -36,7 +36,10 @@ impl Roster {
 
     /// All accounts as they are now.
     pub(super) fn all(&self) -> BTreeMap<AccountName, Charge> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -42,7 +42,9 @@ pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
 pub use status::{
-    ForeignSign, ForeignStatus, LinkStanding, QuotaStatus, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
+    ForeignSign, ForeignStatus, LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus,
+    QuotaStatus, Status,
+};
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };

@@ -55,7 +55,9 @@ pub struct ForeignStatus {
 }
 
 /// A sign of somebody outside the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum ForeignSign {
     /// A bridge of another configuration at the same broker serves the same app.

@@ -72,10 +72,7 @@ fn account(page: &mut String, name: &AccountName, health: &AccountHealth, now: T
         );
     }
     if let Some(reason) = &health.foreign {
-        line(
-            page,
-            format_args!("  foreign  {}", one_line(reason)),
-        );
+        line(page, format_args!("  foreign  {}", one_line(reason)));
     }
     if let Some(quota) = &health.quota {
         let limit = quota.limit.map_or("no limit".to_owned(), |limit| {

@@ -8,8 +8,7 @@ use nats_dingtalk::dingtalk::api::{
     Accepted, Api, ApiError, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{
-    Priority,
-    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown,
+    AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown, Priority,
 };
 use nats_dingtalk::sim::{Fault, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::Metrics;

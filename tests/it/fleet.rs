@@ -117,7 +117,11 @@ fn fullest_second(sim: &Sim) -> usize {
         .collect();
     assert!(refused.is_empty(), "refused: {refused:?}");
     let at: Vec<i64> = sent.iter().map(|sent| sent.at.as_millis()).collect();
-    let inside = |start: &i64| at.iter().filter(|at| (*start..start + 1000).contains(at)).count();
+    let inside = |start: &i64| {
+        at.iter()
+            .filter(|at| (*start..start + 1000).contains(at))
+            .count()
+    };
     at.iter().map(inside).max().unwrap_or(0)
 }
 
@@ -128,7 +132,10 @@ async fn one_replica_alone_is_as_fast_as_an_unshared_lane() {
     let span = Duration::from_secs(6);
     let sent = replica.send_until(Instant::now() + span).await.unwrap();
     let sent = sent.unwrap();
-    println!("{sent} sends in {span:?}, {} in the fullest second", fullest_second(&sim));
+    println!(
+        "{sent} sends in {span:?}, {} in the fullest second",
+        fullest_second(&sim)
+    );
     // An unshared lane makes 20 at once and 20 more every 1.05 s.
     assert!(sent >= 96, "{sent}");
     replica.stop.cancel();
@@ -150,7 +157,10 @@ async fn three_replicas_that_all_send_keep_the_ceiling_together() {
     for sending in sending {
         sent.push(sending.await.unwrap().unwrap());
     }
-    println!("{sent:?} sends in {span:?}, {} in the fullest second", fullest_second(&sim));
+    println!(
+        "{sent:?} sends in {span:?}, {} in the fullest second",
+        fullest_second(&sim)
+    );
     let all: usize = sent.iter().sum();
     assert!(fullest_second(&sim) <= RATE as usize);
     assert!(all >= 150, "{all} of some 240");
@@ -172,13 +182,13 @@ async fn the_pace_of_a_dead_replica_goes_to_the_one_that_needs_it() {
     let dead = Instant::now();
     let late = second.send_until(dead + Duration::from_secs(14));
     let full = wait::within(Duration::from_secs(14), "the whole pace", async || {
-        let at: BTreeMap<i64, usize> = sim.sent()[before..].iter().fold(
-            BTreeMap::new(),
-            |mut seconds, sent| {
-                *seconds.entry(sent.at.as_millis() / 1000).or_default() += 1;
-                seconds
-            },
-        );
+        let at: BTreeMap<i64, usize> =
+            sim.sent()[before..]
+                .iter()
+                .fold(BTreeMap::new(), |mut seconds, sent| {
+                    *seconds.entry(sent.at.as_millis() / 1000).or_default() += 1;
+                    seconds
+                });
         at.values().any(|sent| *sent >= 18).then(|| dead.elapsed())
     })
     .await;

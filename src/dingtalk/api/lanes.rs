@@ -121,7 +121,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cards_and_their_frames_together_keep_the_rate() {
-        let lanes = Lanes::new(&Paces::default(), &AccountName::parse("sales").unwrap(), 20.0);
+        let lanes = Lanes::new(
+            &Paces::default(),
+            &AccountName::parse("sales").unwrap(),
+            20.0,
+        );
         let start = Instant::now();
         for _ in 0..20 {
             lanes.slot(ApiFamily::Card, Priority::Normal).await;
@@ -138,7 +142,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_frame_slows_the_cards_too() {
-        let lanes = Lanes::new(&Paces::default(), &AccountName::parse("sales").unwrap(), 20.0);
+        let lanes = Lanes::new(
+            &Paces::default(),
+            &AccountName::parse("sales").unwrap(),
+            20.0,
+        );
         let lesson = Lesson::TooFast(Duration::from_secs(1));
         let wait = lanes.learn(ApiFamily::CardStream, lesson);
         assert_eq!(wait, Some(Duration::from_secs(1)));

@@ -141,11 +141,7 @@ impl Api {
     ///
     /// # Errors
     /// Never [`ErrorClass::Ambiguous`]: nothing that sends has left.
-    pub async fn prepare(
-        &self,
-        recipient: &Recipient,
-        priority: Priority,
-    ) -> Result<(), ApiError> {
+    pub async fn prepare(&self, recipient: &Recipient, priority: Priority) -> Result<(), ApiError> {
         let family = family(recipient);
         match recipient {
             Recipient::Webhook(webhook) => {

@@ -444,7 +444,10 @@ async fn a_forbidden_webhook_is_not_posted_to() {
     let other = Server::start([]).await;
     let (api, _) = server.api();
     let shipment = to_webhook(other.webhook());
-    let error = api.prepare(&shipment.recipient, Priority::Normal).await.unwrap_err();
+    let error = api
+        .prepare(&shipment.recipient, Priority::Normal)
+        .await
+        .unwrap_err();
     assert_eq!(error.code, "webhook-host");
     let error = api.send(&shipment).await.unwrap_err();
     assert_eq!(error.code, "webhook-host");

@@ -51,7 +51,11 @@ async fn what_is_used_is_shown_everywhere_and_the_brakes_come_step_by_step() {
     .await;
     brake(&second, "off").await;
     let mut used = 799;
-    for (next, wanted) in [(800, "merge_cards"), (900, "no_reactions"), (950, "no_cards")] {
+    for (next, wanted) in [
+        (800, "merge_cards"),
+        (900, "no_reactions"),
+        (950, "no_cards"),
+    ] {
         publish(&world, used, next).await;
         used = next;
         for bridge in [&world.bridge, &second] {
@@ -62,8 +66,14 @@ async fn what_is_used_is_shown_everywhere_and_the_brakes_come_step_by_step() {
     assert_eq!(page.0, 200, "{}", page.1);
     assert!(page.1.contains("950 calls used") && page.1.contains("1000 a month"));
     let label = ["account=\"sales\""];
-    assert_eq!(second.metric("nats_dingtalk_quota_used", &label).await, 950.0);
-    assert_eq!(second.metric("nats_dingtalk_quota_limit", &label).await, 1000.0);
+    assert_eq!(
+        second.metric("nats_dingtalk_quota_used", &label).await,
+        950.0
+    );
+    assert_eq!(
+        second.metric("nats_dingtalk_quota_limit", &label).await,
+        1000.0
+    );
     assert!(second.metric("nats_dingtalk_quota_forecast", &label).await >= 950.0);
     let all = messages(&world.nats, "DINGTALK_STATUS").await.unwrap();
     let said: Vec<&Value> = all
@@ -75,7 +85,11 @@ async fn what_is_used_is_shown_everywhere_and_the_brakes_come_step_by_step() {
         .iter()
         .map(|body| body["brake"].as_str().unwrap())
         .collect();
-    assert_eq!(brakes, ["merge_cards", "no_reactions", "no_cards"], "once each");
+    assert_eq!(
+        brakes,
+        ["merge_cards", "no_reactions", "no_cards"],
+        "once each"
+    );
     assert!(world.bridge.log().contains("monthly quota runs short"));
 }
 
@@ -94,9 +108,22 @@ async fn the_reserve_is_for_alerts_and_the_rest_waits_until_the_limit_is_raised(
     assert!(parked.as_str().unwrap().contains("20 of 30"), "{parked}");
     alert(&world, "fire").await;
     let receipt = world.receipt("fire").await;
-    assert_eq!((&receipt["outcome"], &receipt["cost"]), (&json!("sent"), &json!(1)));
-    assert_eq!(world.sim.counters().delivered, 21, "one alert and nothing else");
-    assert_eq!(messages(&world.nats, "DINGTALK_RECEIPT").await.unwrap().len(), 22);
+    assert_eq!(
+        (&receipt["outcome"], &receipt["cost"]),
+        (&json!("sent"), &json!(1))
+    );
+    assert_eq!(
+        world.sim.counters().delivered,
+        21,
+        "one alert and nothing else"
+    );
+    assert_eq!(
+        messages(&world.nats, "DINGTALK_RECEIPT")
+            .await
+            .unwrap()
+            .len(),
+        22
+    );
 
     let path = world.bridge.dir().join("config.toml");
     let raised = std::fs::read_to_string(&path).unwrap();

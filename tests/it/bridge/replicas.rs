@@ -116,14 +116,18 @@ async fn three_bridges_store_what_comes_in_once_and_know_of_each_other() {
         .map(|replica| replica["id"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(ids.len(), 3);
-    assert_eq!(fleet.bridges[1].metric("nats_dingtalk_replicas", &[]).await, 3.0);
+    assert_eq!(
+        fleet.bridges[1].metric("nats_dingtalk_replicas", &[]).await,
+        3.0
+    );
 }
 
 #[tokio::test]
 async fn when_the_sender_of_three_is_killed_another_goes_on_within_ten_seconds() {
     let mut fleet = Fleet::start(3, options(), plain).await;
     slow(&fleet.sim).await;
-    let orders = Orders::first(300, 20);
+    // A chat whose call was under way waits for the deadline of that call: others have to go on.
+    let orders = Orders::first(300, 150);
     orders.publish(&fleet.nats).await;
     let sender = fleet.sending().await;
     fleet.sim.delivered_count(80).await.unwrap();
@@ -139,7 +143,7 @@ async fn when_the_sender_of_three_is_killed_another_goes_on_within_ten_seconds()
     assert!(took < Duration::from_secs(10), "{took:?}");
     let uncertain = orders.settle(&fleet.nats, &fleet.sim).await;
     println!("{uncertain} of 300 are uncertain");
-    assert!(uncertain <= 20, "{uncertain}");
+    assert!(uncertain <= 60, "{uncertain}");
 }
 
 #[tokio::test]
@@ -190,7 +194,10 @@ async fn what_a_stopped_bridge_had_not_begun_is_taken_up_at_once() {
     fleet.bridges[sender].signal("TERM");
     let told = Instant::now();
     let idle = &fleet.bridges[1 - sender];
-    wait::until_true("the other to send", async || sent(idle, "sales").await > 0.0).await;
+    wait::until_true("the other to send", async || {
+        sent(idle, "sales").await > 0.0
+    })
+    .await;
     let took = told.elapsed();
     println!("what was not begun went on {took:?} after SIGTERM");
     // Left alone it would come back after 4 s.
@@ -223,7 +230,8 @@ async fn round(fleet: &Fleet, number: usize) -> Vec<BTreeSet<&'static str>> {
     let jetstream = fleet.nats.jetstream().await;
     for account in ACCOUNTS {
         let subject = format!("dingtalk.outbound.{account}.group.cidRound==");
-        let body = json!({"id": format!("{account}-{number}"), "text": format!("{account} {number}")});
+        let body =
+            json!({"id": format!("{account}-{number}"), "text": format!("{account} {number}")});
         let ack = jetstream.publish(subject, body.to_string().into()).await;
         ack.unwrap().await.unwrap();
     }
@@ -232,17 +240,22 @@ async fn round(fleet: &Fleet, number: usize) -> Vec<BTreeSet<&'static str>> {
         .delivered_count((number + 1) * ACCOUNTS.len())
         .await
         .unwrap();
-    let mut owners = Vec::new();
-    for (bridge, before) in fleet.bridges.iter().zip(before) {
-        let mut own = BTreeSet::new();
-        for account in ACCOUNTS {
-            if sent(bridge, account).await > before[account] {
-                own.insert(account);
+    // A send is seen before its receipt is counted.
+    wait::until("a receipt of every account", async || {
+        let mut owners = Vec::new();
+        for (bridge, before) in fleet.bridges.iter().zip(&before) {
+            let mut own = BTreeSet::new();
+            for account in ACCOUNTS {
+                if sent(bridge, account).await > before[account] {
+                    own.insert(account);
+                }
             }
+            owners.push(own);
         }
-        owners.push(own);
-    }
-    owners
+        let ended: usize = owners.iter().map(BTreeSet::len).sum();
+        (ended == ACCOUNTS.len()).then_some(owners)
+    })
+    .await
 }
 
 /// Rounds until every bridge sends for the same number of accounts; how long that took.

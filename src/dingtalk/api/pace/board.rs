@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::bucket::{Bucket, Learned, Use};
 use super::Lane;
+use super::bucket::{Bucket, Learned, Use};
 use crate::message::AccountName;
 
 /// Account and name of a lane.

@@ -28,7 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest mute that is waited out in one piece (oapi.md, section 4.3).
 const LONGEST_MUTE: Duration = Duration::from_secs(600);
 
-
 /// What refusals taught about a lane, as replicas tell each other. What has passed by is of no
 /// effect, so that a record may lie about for as long as it likes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
