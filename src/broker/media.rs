@@ -132,9 +132,7 @@ impl MediaStore {
     pub async fn sweep(&self, upload: &str) -> Result<(), BrokerError> {
         let purge = json!({ "filter": self.chunk_subject(upload) });
         let subject = format!("STREAM.PURGE.{}", self.stream());
-        self.hub
-            .ask::<_, serde_json::Value>(subject, &purge)
-            .await?;
+        self.hub.ask::<_, serde_json::Value>(subject, &purge).await?;
         Ok(())
     }
 

@@ -81,15 +81,10 @@ impl Watchman {
             accounts
                 .any(|(name, service)| service.client == charge.client && (all || name != account))
         };
-        let elsewhere = self
-            .neighbours
-            .iter()
-            .find(|(_, member)| serves(member, true));
-        let here = roll.iter().find(|(_, member)| serves(member, false));
-        let (id, member) = match (elsewhere, here) {
-            (Some((id, member)), _) | (None, Some((id, member))) => (id, member),
-            (None, None) => return None,
-        };
+        let elsewhere = self.neighbours.iter().map(|(id, member)| (id, member));
+        let elsewhere = elsewhere.filter(|(_, member)| serves(member, true));
+        let here = roll.iter().filter(|(_, member)| serves(member, false));
+        let (id, member) = elsewhere.chain(here).next()?;
         Some(format!(
             "bridge {id} on machine {} serves the same app under another prefix or account name: each gets \
              a part of the messages; stop one of them or give both the same configuration",

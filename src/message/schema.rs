@@ -47,11 +47,7 @@ pub fn schemas() -> [(&'static str, Value); 5] {
         ),
         (
             "status",
-            schema_of::<Status>(
-                "status",
-                "What the bridge says about itself",
-                Writer::Bridge,
-            ),
+            schema_of::<Status>("status", "What the bridge says about itself", Writer::Bridge),
         ),
     ]
 }
