@@ -100,10 +100,18 @@ pub struct CardPress {
     pub user: String,
     /// The buttons.
     pub action_ids: Vec<String>,
-    /// Values of the card's private parameters.
+    /// Parameters of the button.
     pub params: Map<String, Value>,
-    /// The group that holds the card; empty in a 1:1 chat.
+    /// Fields of a form, by name; they come as `params.form`.
+    pub form: Map<String, Value>,
+    /// The group where it was pressed; empty: the first that holds the card, none in a 1:1 chat.
     pub space_id: String,
+}
+
+/// What a card adds to a press of one of its buttons.
+pub(super) struct PressPlace {
+    pub(super) space_id: String,
+    pub(super) user_id_type: u64,
 }
 
 /// What a message needs from its surroundings.
@@ -178,20 +186,24 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
 }
 
 /// The data of a card action (stream-protocol.md, section 3.4): `content` and `value` are JSON strings.
-pub(super) fn card_body(press: &CardPress, corp_id: &str) -> Value {
+pub(super) fn card_body(press: &CardPress, place: &PressPlace, corp_id: &str) -> Value {
+    let mut params = press.params.clone();
+    if !press.form.is_empty() {
+        params.insert("form".into(), json!(press.form));
+    }
     let content = json!({
-        "cardPrivateData": {"actionIds": press.action_ids, "params": press.params}
+        "cardPrivateData": {"actionIds": press.action_ids, "params": params}
     })
     .to_string();
     json!({
         "extension": "{}",
         "corpId": corp_id,
-        "spaceType": if press.space_id.is_empty() { "" } else { "IM" },
-        "userIdType": 1,
+        "spaceType": if place.space_id.is_empty() { "" } else { "IM" },
+        "userIdType": place.user_id_type,
         "type": "actionCallback",
         "userId": press.user,
         "content": content,
-        "spaceId": press.space_id,
+        "spaceId": place.space_id,
         "outTrackId": press.out_track_id,
         "value": content,
     })

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -36,6 +36,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/say", post(say))
         .route("/event", post(event))
         .route("/card", post(card))
+        .route("/cards", get(cards))
+        .route("/card/{out_track_id}", get(one_card))
         .route("/push", post(push))
         .route("/redeliver", post(redeliver))
         .route("/burst", post(burst))
@@ -57,7 +59,7 @@ impl From<SimError> for Refused {
             SimError::NoSuchApp(_) | SimError::NoSuchLink(_) | SimError::Unknown(_) => {
                 StatusCode::NOT_FOUND
             }
-            SimError::NoLink(_) => StatusCode::CONFLICT,
+            SimError::NoLink(_) | SimError::SilentCard(_) => StatusCode::CONFLICT,
             SimError::Bind { .. } | SimError::Patience(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error.to_string())
@@ -163,6 +165,18 @@ async fn card(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
     let (app, press): (_, CardPress) = for_app(&shared, &body)?;
     let frame = shared.press_card(&app, &press).await?;
     Ok(Json(json!({"frame": frame})))
+}
+
+async fn cards(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    Json(json!(world.deck.views().collect::<Vec<_>>()))
+}
+
+async fn one_card(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answer {
+    let world = shared.world();
+    let card = world.deck.view(&id);
+    let card = card.ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no card `{id}`")))?;
+    Ok(Json(json!(card)))
 }
 
 #[derive(Deserialize)]

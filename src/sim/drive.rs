@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::bot::{CardPress, Message, Scene, bot_body, card_body, conversation, new_msg_id};
-use super::gateway::{Aim, BOT_TOPIC, CARD_TOPIC, Envelope, Payload, RetryTable, raw_text};
+use super::bot::{
+    CardPress, Message, PressPlace, Scene, bot_body, card_body, conversation, new_msg_id,
+};
+use super::gateway::{Aim, BOT_TOPIC, CARD_TOPIC, Envelope, Out, Payload, RetryTable, raw_text};
 use super::state::{Shared, WebhookSession, uuid};
 use super::{Sim, SimError};
 
@@ -155,9 +157,30 @@ impl Shared {
     }
 
     pub(super) async fn press_card(&self, app: &str, press: &CardPress) -> Result<u64, SimError> {
-        let data = card_body(press, &self.corp_id).to_string();
-        let push = Push::new(app, "CALLBACK", CARD_TOPIC, data);
-        self.push_envelope(&push).await
+        let app = self.known(app)?;
+        let place = self.press_place(&app, press)?;
+        let data = card_body(press, &place, &self.corp_id).to_string();
+        let envelope = Envelope::new(Arc::clone(&app), "CALLBACK", CARD_TOPIC, &[], &data);
+        let prepared = self.prepare(Payload::Envelope(Arc::new(envelope)), 0, Aim::Any)?;
+        self.world().deck.pressed(&app, prepared.seq, press);
+        // An ended link loses the frame, as a dead socket does.
+        let _ = prepared.out.send(Out::Bytes(prepared.bytes)).await;
+        self.notify();
+        Ok(prepared.seq)
+    }
+
+    /// Where a press happens; a card that the simulator does not know is taken as it is named.
+    fn press_place(&self, app: &str, press: &CardPress) -> Result<PressPlace, SimError> {
+        let world = self.world();
+        let (space_id, user_id_type) = match world.deck.view(&press.out_track_id) {
+            None => (press.space_id.clone(), 1),
+            Some(card) if card.calls_back(app) => (card.space_of_press(press), card.user_id_type),
+            Some(_) => return Err(SimError::SilentCard(press.out_track_id.clone())),
+        };
+        Ok(PressPlace {
+            space_id,
+            user_id_type,
+        })
     }
 
     /// The same payload again in a new frame.
@@ -247,7 +270,8 @@ impl Sim {
     /// Somebody presses a button; returns the number of the frame.
     ///
     /// # Errors
-    /// When the app is not known or has no connection that subscribed to card actions.
+    /// When the app is not known, has no connection that subscribed to card actions, or the card
+    /// does not call back.
     pub async fn press_card_button(&self, app: &str, press: CardPress) -> Result<u64, SimError> {
         self.shared.press_card(app, &press).await
     }

@@ -13,6 +13,7 @@
 //! | `POST /sim/say` | a [`Message`] plus `app`; answers `{"msgId":…}` |
 //! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
 //! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
+//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`] |
 //! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
 //! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
 //! | `POST /sim/burst` | a [`Burst`]; answers its report |
@@ -25,6 +26,8 @@ mod api;
 mod armed;
 mod bot;
 mod burst;
+mod cards;
+mod carrier;
 mod control;
 mod drive;
 mod fault;
@@ -44,16 +47,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
 pub use self::api::{
-    CUSTOM_ROBOT_PATH, CustomRobot, FAILED_EVENTS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH,
-    TOKEN_PATH, USER_SEND_PATH, WEBHOOK_PATH,
+    CARD_CREATE_AND_DELIVER_PATH, CARD_DELIVER_PATH, CARD_PATH, CARD_SPACES_PATH,
+    CARD_STREAMING_PATH, CUSTOM_ROBOT_PATH, CustomRobot, FAILED_EVENTS_PATH, GROUP_SEND_PATH,
+    LEGACY_TOKEN_PATH, OLD_CARD_SEND_PATH, OLD_CARD_UPDATE_PATH, TOKEN_PATH, USER_SEND_PATH,
+    WEBHOOK_PATH,
 };
 pub use self::bot::{CardPress, Message};
 pub use self::burst::{Burst, BurstReport};
+pub use self::cards::{
+    CardDelivery, CardFrame, CardKey, CardParams, CardPressed, CardState, CardTemplate, CardUpdate,
+    CardView, FrameVerdict, PressAnswer, UpdateSource,
+};
 pub use self::drive::Push;
 pub use self::fault::{Fault, OPEN_PATH};
 pub use self::gateway::{BOT_TOPIC, CARD_TOPIC};
 pub use self::ledger::{Ack, FrameState, FrameView};
-pub use self::options::{AckMatching, LateAck, SimApp, SimOptions, TokenFamilies};
+pub use self::options::{AckMatching, CardAgain, LateAck, SimApp, SimOptions, TokenFamilies};
 pub use self::record::{Call, Counters, EventFailure, LinkView, Sent, SentVia, Verdict};
 pub use self::refusal::{CallRefusal, OpenRefusal};
 use self::state::Shared;
@@ -80,6 +89,9 @@ pub enum SimError {
     /// No live connection has this number.
     #[error("no connection {0}")]
     NoSuchLink(u64),
+    /// A press on this card reaches nobody.
+    #[error("card `{0}` does not call back: create it by this app and with callbackType STREAM")]
+    SilentCard(String),
     /// Nothing with this id was pushed.
     #[error("nothing with the id `{0}` was pushed")]
     Unknown(String),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::api::CustomRobot;
+use super::cards::CardTemplate;
 use crate::message::Secret;
 
 /// One app (robot) that the simulator knows.
@@ -45,6 +46,15 @@ pub enum LateAck {
     Redelivered,
     /// The ack counts.
     Accepted,
+}
+
+/// What a second delivery of a card into the same chat does (oapi.md, section 9.5: unknown).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardAgain {
+    /// The card stands there twice: the harsher reading, and the default.
+    Repeated,
+    /// Nothing changes, and the answer names the first carrier.
+    Folded,
 }
 
 /// Which tokens each API family accepts (oapi.md, section 1.3).
@@ -110,6 +120,14 @@ pub struct SimOptions {
     pub close_after_disconnect: Duration,
     /// Connections per app (50).
     pub max_links: usize,
+    /// The card templates that exist; `None` accepts every one, with every key.
+    pub card_templates: Option<Vec<CardTemplate>>,
+    /// Time between two streamed frames of one card (500 ms); `None` switches the limit off.
+    pub card_frame_gap: Option<Duration>,
+    /// How long the answer to a press may change the card (2 s).
+    pub card_answer_within: Duration,
+    /// What a second delivery of a card into the same chat does.
+    pub card_again: CardAgain,
     /// Whether an open request without `Accept` is answered in XML, as DingTalk does.
     pub xml_without_accept: bool,
     /// Milliseconds added to every time that the simulator writes.
@@ -151,6 +169,10 @@ impl Default for SimOptions {
             webhook_life: Duration::from_secs(5400),
             close_after_disconnect: Duration::from_secs(10),
             max_links: 50,
+            card_templates: Some(CardTemplate::shared()),
+            card_frame_gap: Some(Duration::from_millis(500)),
+            card_answer_within: Duration::from_secs(2),
+            card_again: CardAgain::Repeated,
             xml_without_accept: true,
             clock_skew_ms: 0,
             record_texts: true,

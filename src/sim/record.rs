@@ -6,6 +6,15 @@ use serde_json::Value;
 use super::state::Subscription;
 use crate::message::Timestamp;
 
+/// Where a card has its text, by the variables of the shared templates and by the old API.
+const CARD_TEXTS: [&str; 5] = [
+    "/msgContent",
+    "/markdown",
+    "/content",
+    "/staticMsgContent",
+    "/contents/0/text",
+];
+
 /// One request to the API, faults included.
 #[derive(Debug, Clone, Serialize)]
 pub struct Call {
@@ -35,6 +44,8 @@ pub enum SentVia {
     Webhook,
     /// The webhook of a custom robot.
     CustomRobot,
+    /// A card that was put into a chat.
+    Card,
 }
 
 /// What the simulator made of a send.
@@ -67,11 +78,11 @@ pub struct Sent {
     pub invalid_users: Vec<String>,
     /// Users of the batch that were flow-controlled.
     pub flow_controlled_users: Vec<String>,
-    /// `msgKey`, or `msgtype` of a post to a webhook.
+    /// `msgKey`, `msgtype` of a post to a webhook, or the template of a card.
     pub msg_key: String,
-    /// `msgParam` parsed, or the whole body of a webhook post.
+    /// `msgParam` parsed, the whole body of a webhook post, or the variables of a card at its delivery.
     pub msg_param: Value,
-    /// Key of the send.
+    /// Key of the send; carrier id of a card.
     pub process_query_key: Option<String>,
     /// What became of it.
     #[serde(flatten)]
@@ -101,9 +112,13 @@ impl Sent {
         self.verdict == Verdict::Delivered
     }
 
-    /// The readable text: of a text, of a markdown, else empty.
+    /// The readable text: of a text, of a markdown, of a card at its delivery, else empty.
     pub fn text(&self) -> &str {
-        ["/content", "/text/content", "/markdown/text", "/text"]
+        let paths: &[&str] = match self.via {
+            SentVia::Card => &CARD_TEXTS,
+            _ => &["/content", "/text/content", "/markdown/text", "/text"],
+        };
+        paths
             .iter()
             .find_map(|path| self.msg_param.pointer(path)?.as_str())
             .unwrap_or_default()

@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::api::CustomState;
 use super::armed::ArmedFault;
+use super::cards::Deck;
+use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
 use super::options::{AckMatching, LateAck, SimOptions};
@@ -110,6 +112,9 @@ pub(super) struct World {
     pub(super) delivered: u64,
     pub(super) calls: VecDeque<Call>,
     pub(super) faults: Vec<ArmedFault>,
+    /// Delivered cards by carrier id.
+    pub(super) carriers: HashMap<String, Carrier>,
+    pub(super) deck: Deck,
 }
 
 /// The world, how to hear of its changes, and the life of its tasks.
@@ -157,6 +162,8 @@ impl Shared {
             delivered: 0,
             calls: VecDeque::new(),
             faults: Vec::new(),
+            carriers: HashMap::new(),
+            deck: Deck::default(),
         };
         for robot in &options.custom_robots {
             let state = CustomState::new(robot.clone());

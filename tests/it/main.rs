@@ -19,5 +19,6 @@ mod examples;
 mod outbound;
 mod sim;
 mod sim_sdk;
+mod sim_sdk_cards;
 mod stream;
 mod support;

@@ -20,20 +20,20 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-const APP: &str = "dingsdk0000000000001";
-const GROUP: &str = "cidSdk+Group/A==";
+pub(super) const APP: &str = "dingsdk0000000000001";
+pub(super) const GROUP: &str = "cidSdk+Group/A==";
 /// Starting an interpreter on a busy machine, and the waits inside the clients.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sdk {
+pub(super) enum Sdk {
     Python,
     Node,
 }
 
 impl Sdk {
-    /// How to start the client; `None`, said aloud, when it is not installed.
-    fn command(self) -> Option<Command> {
+    /// How to start this program of the client; `None`, said aloud, when the client is not installed.
+    fn command(self, program: &str) -> Option<Command> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let configured = |name: &str, default: &str| {
             std::env::var(name).map_or_else(|_| root.join(default), PathBuf::from)
@@ -42,7 +42,7 @@ impl Sdk {
             Self::Python => {
                 let python = configured("BRIDGE_TEST_PYTHON", ".cache/sdk-python/bin/python");
                 let mut command = Command::new(&python);
-                command.arg(root.join("tests/sdk/python/bot.py"));
+                command.arg(root.join(format!("tests/sdk/python/{program}.py")));
                 (command, python)
             }
             Self::Node => {
@@ -50,7 +50,7 @@ impl Sdk {
                     configured("BRIDGE_TEST_NODE_MODULES", ".cache/sdk-node/node_modules");
                 let mut command = Command::new("node");
                 command
-                    .arg(root.join("tests/sdk/node/bot.cjs"))
+                    .arg(root.join(format!("tests/sdk/node/{program}.cjs")))
                     .env("NODE_PATH", &modules);
                 (command, modules.join("dingtalk-stream"))
             }
@@ -69,7 +69,7 @@ impl Sdk {
 }
 
 /// A running client.
-struct Bot {
+pub(super) struct Bot {
     lines: Lines<BufReader<ChildStdout>>,
     _child: Child,
 }
@@ -77,7 +77,17 @@ struct Bot {
 impl Bot {
     /// Starts the client; it leaves its first `ignore` messages without an ack.
     async fn start(sdk: Sdk, sim: &Sim, ignore: u32) -> Option<Self> {
-        let mut command = sdk.command()?;
+        Self::start_program(sdk, sim, "bot", ignore).await
+    }
+
+    /// Starts this program of the client.
+    pub(super) async fn start_program(
+        sdk: Sdk,
+        sim: &Sim,
+        program: &str,
+        ignore: u32,
+    ) -> Option<Self> {
+        let mut command = sdk.command(program)?;
         for name in [
             "HTTP_PROXY",
             "HTTPS_PROXY",
@@ -108,7 +118,7 @@ impl Bot {
     }
 
     /// The next line of this kind.
-    async fn told(&mut self, kind: &str) -> Value {
+    pub(super) async fn told(&mut self, kind: &str) -> Value {
         let reading = async {
             loop {
                 let line = self.lines.next_line().await.unwrap();

@@ -1,5 +1,8 @@
 //! Both API families on one port, with faults in front of every route. It knows no WebSocket.
 
+mod card;
+mod card_delivery;
+mod card_old;
 mod custom;
 mod errors;
 mod listener;
@@ -17,7 +20,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::net::TcpListener;
 
 pub use self::custom::CustomRobot;
@@ -41,6 +44,20 @@ pub const WEBHOOK_PATH: &str = "/robot/sendBySession";
 pub const CUSTOM_ROBOT_PATH: &str = "/robot/send";
 /// Path of the events that were given up.
 pub const FAILED_EVENTS_PATH: &str = "/call_back/get_call_back_failed_result";
+/// Path of creating and updating a card.
+pub const CARD_PATH: &str = "/v1.0/card/instances";
+/// Path of putting a card into chats.
+pub const CARD_DELIVER_PATH: &str = "/v1.0/card/instances/deliver";
+/// Path of creating a card in its chats.
+pub const CARD_CREATE_AND_DELIVER_PATH: &str = "/v1.0/card/instances/createAndDeliver";
+/// Path of naming further kinds of chat for a card.
+pub const CARD_SPACES_PATH: &str = "/v1.0/card/instances/spaces";
+/// Path of writing into a card.
+pub const CARD_STREAMING_PATH: &str = "/v1.0/card/streaming";
+/// Path of sending a card of the old API.
+pub const OLD_CARD_SEND_PATH: &str = "/v1.0/im/v1.0/robot/interactiveCards/send";
+/// Path of updating a card of the old API.
+pub const OLD_CARD_UPDATE_PATH: &str = "/v1.0/im/robots/interactiveCards";
 /// Path of the v1.0 token.
 pub const TOKEN_PATH: &str = "/v1.0/oauth2/accessToken";
 /// Path of the legacy token.
@@ -65,6 +82,7 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(LEGACY_TOKEN_PATH, get(token::legacy_token))
         .route(USER_SEND_PATH, post(robot::send_to_users))
         .route(GROUP_SEND_PATH, post(robot::send_to_group))
+        .merge(cards())
         .route(WEBHOOK_PATH, post(webhook::send_by_session))
         .route(CUSTOM_ROBOT_PATH, post(custom::send))
         .route(FAILED_EVENTS_PATH, get(token::failed_events))
@@ -75,6 +93,20 @@ fn router(shared: &Arc<Shared>) -> Router {
         .nest("/sim", control::router())
         .merge(api)
         .with_state(Arc::clone(shared))
+}
+
+fn cards() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(CARD_PATH, post(card::create).put(card::update))
+        .route(CARD_DELIVER_PATH, post(card_delivery::deliver))
+        .route(
+            CARD_CREATE_AND_DELIVER_PATH,
+            post(card_delivery::create_and_deliver),
+        )
+        .route(CARD_SPACES_PATH, put(card::add_spaces))
+        .route(CARD_STREAMING_PATH, put(card::stream))
+        .route(OLD_CARD_SEND_PATH, post(card_old::send))
+        .route(OLD_CARD_UPDATE_PATH, put(card_old::update))
 }
 
 /// Lets a call through, or does to it what an armed fault says.

@@ -135,15 +135,8 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
     if sent.via != SentVia::User {
         return Ok(json!({"processQueryKey": key}));
     }
-    let exists = |user: &str| {
-        !user.starts_with("$:LWCP")
-            && !world.unknown_users.contains(user)
-            && world
-                .users
-                .as_ref()
-                .is_none_or(|users| users.contains(user))
-    };
-    let (known, invalid): (Vec<String>, _) = sent.to.drain(..).partition(|user| exists(user));
+    let (known, invalid): (Vec<String>, _) =
+        sent.to.drain(..).partition(|user| world.knows_user(user));
     let (slowed, reached) = known
         .into_iter()
         .partition(|user| world.flow_controlled.contains(user));
@@ -161,7 +154,8 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
     }))
 }
 
-fn check_robot(world: &World, app: &Arc<str>, body: &Value) -> Result<(), Refusal> {
+/// Whether the body names the robot of the app.
+pub(super) fn check_robot(world: &World, app: &Arc<str>, body: &Value) -> Result<(), Refusal> {
     let code = match body.get("robotCode") {
         None => {
             return Err(Refusal::bad(
@@ -277,11 +271,7 @@ fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
             "缺少openConversationId",
         ));
     }
-    let known = match &world.groups {
-        Some(groups) => groups.contains(group),
-        None => group.starts_with("cid"),
-    };
-    if known {
+    if world.knows_group(group) {
         return Ok(());
     }
     Err(Refusal::bad(
@@ -291,6 +281,23 @@ fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
 }
 
 impl World {
+    /// Whether there is a member with this staff id.
+    pub(super) fn knows_user(&self, user: &str) -> bool {
+        let members = self.users.as_ref();
+        !user.is_empty()
+            && !user.starts_with("$:LWCP")
+            && !self.unknown_users.contains(user)
+            && members.is_none_or(|members| members.contains(user))
+    }
+
+    /// Whether there is a group with this open conversation id.
+    pub(super) fn knows_group(&self, group: &str) -> bool {
+        match &self.groups {
+            Some(groups) => groups.contains(group),
+            None => group.starts_with("cid"),
+        }
+    }
+
     /// Whether the robot may not send now.
     pub(super) fn is_muted(&self, app: &Arc<str>) -> bool {
         let until = self.apps.get(app).and_then(|app| app.muted_until);

@@ -276,6 +276,7 @@ impl Shared {
             data: data.as_deref(),
             later,
         };
+        world.answer_press(&read, &self.ack_rules(), self.options.card_answer_within);
         if let Settled::Refused(seq) = world.ledger.ack(&read, &self.ack_rules()) {
             self.refused(&mut world, seq);
         }
@@ -284,9 +285,10 @@ impl Shared {
     }
 }
 
-/// Whether unrecorded data may still matter: a `LATER` or the echo of a ping.
+/// Whether unrecorded data may still matter: a `LATER`, the echo of a ping or the answer to a press.
 fn mentions(data: Option<&RawValue>) -> bool {
-    data.is_some_and(|raw| raw.get().contains("LATER") || raw.get().contains("opaque"))
+    let marks = ["LATER", "opaque", "cardData", "userPrivateData"];
+    data.is_some_and(|raw| marks.iter().any(|mark| raw.get().contains(mark)))
 }
 
 fn says_later(data: &str) -> bool {

@@ -349,7 +349,7 @@ async fn a_session_webhook_answers_into_its_chat_until_it_expires() {
 #[tokio::test]
 async fn an_unknown_path_is_refused_in_the_v1_form() {
     let sim = start(options()).await;
-    let (status, body) = call(&sim, "/v1.0/card/instances", "", json!({})).await;
+    let (status, body) = call(&sim, "/v1.0/calendar/events", "", json!({})).await;
     assert_eq!(status, 404);
     assert!(body["code"].is_string() && body["requestid"].is_string());
 }

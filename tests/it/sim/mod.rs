@@ -1,6 +1,7 @@
 //! The simulated DingTalk itself, over real sockets with a bare WebSocket and HTTP client.
 
 mod api;
+mod cards;
 mod control;
 mod delivery;
 mod link_faults;
