@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::section::Section;
 use super::text;
+use super::webhook::{self, WebhookAccount};
 use crate::message::Secret;
 
 /// Longest client id and robot code, in bytes.
@@ -87,6 +88,25 @@ impl PartialEq for Policy {
     }
 }
 
+/// What an account is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum AccountKind {
+    /// A DingTalk app with a robot.
+    #[default]
+    App,
+    /// A custom robot of one group, by its webhook.
+    Webhook,
+}
+
+/// A checked account of either kind.
+pub(super) enum Checked {
+    /// A DingTalk app.
+    App(Account),
+    /// A custom robot.
+    Webhook(WebhookAccount),
+}
+
 /// What becomes of pictures, files, audio and video that come in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -130,15 +150,32 @@ pub enum Gated {
 #[serde(deny_unknown_fields, default)]
 #[schemars(transform = super::schema::add_account_aliases)]
 pub(super) struct RawAccount {
-    /// Client ID, formerly AppKey; alias `app_key`. Required, one account each.
+    /// `app`, or `webhook` for a custom robot of one group, which only sends and needs no app.
+    kind: AccountKind,
+    /// Client ID, formerly AppKey; alias `app_key`. Required for an app, one account each.
     pub(super) client_id: Option<String>,
     /// Client Secret, formerly AppSecret; alias `app_secret`. This or `client_secret_file` is
-    /// required.
+    /// required for an app.
     #[serde(deserialize_with = "text::secret")]
     #[schemars(with = "Option<String>", extend("writeOnly" = true))]
     client_secret: Option<Secret>,
     /// File that holds the Client Secret; alias `app_secret_file`.
     client_secret_file: Option<PathBuf>,
+    /// Webhook of a custom robot, access token included: for kind `webhook`, this or
+    /// `webhook_url_file` is required.
+    #[serde(deserialize_with = "text::secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(super) webhook_url: Option<Secret>,
+    /// File that holds the webhook.
+    pub(super) webhook_url_file: Option<PathBuf>,
+    /// Key of a custom robot's signature, `SEC…`.
+    #[serde(deserialize_with = "text::secret")]
+    #[schemars(with = "Option<String>", extend("writeOnly" = true))]
+    pub(super) webhook_secret: Option<Secret>,
+    /// File that holds the key of the signature.
+    pub(super) webhook_secret_file: Option<PathBuf>,
+    /// Keywords of a custom robot: a message without any of them is refused before it is sent.
+    pub(super) keywords: Vec<String>,
     /// Code of the robot, where it differs from the client id. Default: the client id.
     robot_code: Option<String>,
     /// Stream connections, 1 to 50. Two keep one open while the other is renewed.
@@ -149,7 +186,7 @@ pub(super) struct RawAccount {
     /// Whether messages to people that the robot acts for are received.
     delegate: bool,
     /// Whether the account rests: no connection, no sends.
-    paused: bool,
+    pub(super) paused: bool,
     /// Sends per second and API family, at least 1.
     #[schemars(range(min = 1, max = 100_000))]
     rate: i64,
@@ -162,7 +199,7 @@ pub(super) struct RawAccount {
     /// Variable of that template that takes the streamed text.
     card_key: String,
     /// Whether requests may mention everybody in a group.
-    mention_all: bool,
+    pub(super) mention_all: bool,
     /// Billed calls that the account may make in a month, such as 5000; near the limit cards are
     /// merged harder, then reactions and cards dropped, at last only priority `alert` is sent.
     #[schemars(range(min = 1))]
@@ -186,9 +223,15 @@ pub(super) struct RawAccount {
 impl Default for RawAccount {
     fn default() -> Self {
         Self {
+            kind: AccountKind::default(),
             client_id: None,
             client_secret: None,
             client_secret_file: None,
+            webhook_url: None,
+            webhook_url_file: None,
+            webhook_secret: None,
+            webhook_secret_file: None,
+            keywords: Vec::new(),
             robot_code: None,
             connections: 2,
             events: false,
@@ -213,7 +256,17 @@ impl Default for RawAccount {
 
 impl RawAccount {
     /// The checked account.
-    pub(super) fn check(self, section: &mut Section<'_>) -> Account {
+    pub(super) fn check(self, section: &mut Section<'_>) -> Checked {
+        match self.kind {
+            AccountKind::App => {
+                webhook::refuse_in_app(section);
+                Checked::App(self.check_app(section))
+            }
+            AccountKind::Webhook => Checked::Webhook(webhook::check(self, section)),
+        }
+    }
+
+    fn check_app(self, section: &mut Section<'_>) -> Account {
         let client_id = identifier(section, "client_id", self.client_id).unwrap_or_else(|| {
             section.refuse(
                 "client_id",

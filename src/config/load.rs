@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use figment::error::{Actual, Kind};
 use figment::value::{Dict, Value};
 
+use super::account::Checked;
 use super::environment::Environment;
 use super::error::{ConfigError, Problem, dotted, name_or_mask};
 use super::schema::Raw;
@@ -154,10 +155,10 @@ fn check(
     let dingtalk = raw
         .dingtalk
         .check(&mut Section::new(&["dingtalk"], origins, problems));
-    let mut accounts = BTreeMap::new();
+    let (mut accounts, mut webhooks) = (BTreeMap::new(), BTreeMap::new());
     for (name, account) in raw.accounts {
         let mut section = Section::new(&["accounts", &name], origins, problems);
-        let account = account.check(&mut section);
+        let checked = account.check(&mut section);
         let Ok(name) = AccountName::parse(&name) else {
             section.refuse(
                 "",
@@ -166,7 +167,10 @@ fn check(
             );
             continue;
         };
-        accounts.insert(name, account);
+        match checked {
+            Checked::App(account) => drop(accounts.insert(name, account)),
+            Checked::Webhook(account) => drop(webhooks.insert(name, account)),
+        }
     }
     refuse_shared_ids(&accounts, origins, problems);
     let inbound = raw
@@ -188,6 +192,7 @@ fn check(
         nats: nats?,
         dingtalk,
         accounts,
+        webhooks,
         inbound,
         spool,
         admin,

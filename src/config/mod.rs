@@ -26,6 +26,7 @@ mod syntax;
 mod text;
 mod variables;
 mod watch;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use schema::schema;
 pub use source::{Overrides, Source};
 pub use spool::Spool;
 pub use watch::Watch;
+pub use webhook::WebhookAccount;
 
 use crate::message::AccountName;
 
@@ -57,8 +59,10 @@ pub struct Config {
     pub nats: Nats,
     /// DingTalk's hosts and how to reach them.
     pub dingtalk: Dingtalk,
-    /// Accounts by name.
+    /// Apps by name of the account.
     pub accounts: BTreeMap<AccountName, Account>,
+    /// Custom robots by name of the account; no name is in both.
+    pub webhooks: BTreeMap<AccountName, WebhookAccount>,
     /// When a frame is acknowledged.
     pub inbound: Inbound,
     /// Local spool.
@@ -77,14 +81,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] that says what to set.
     pub fn require_accounts(&self) -> Result<(), ConfigError> {
-        if !self.accounts.is_empty() {
+        if !self.accounts.is_empty() || !self.webhooks.is_empty() {
             return Ok(());
         }
         Err(ConfigError::from(Problem {
             key: "accounts".to_owned(),
             origin: Origin::Default,
             fault: "names no DingTalk app".to_owned(),
-            cure: "set DINGTALK_CLIENT_ID and DINGTALK_CLIENT_SECRET in the environment, or add [accounts.<name>] with client_id and client_secret to the configuration file".to_owned(),
+            cure: "set DINGTALK_CLIENT_ID and DINGTALK_CLIENT_SECRET in the environment, or add [accounts.<name>] with client_id and client_secret, or with kind = \"webhook\" and webhook_url, to the configuration file".to_owned(),
         }))
     }
 }

@@ -1,6 +1,8 @@
 //! What changed between two configurations, and what of it a running bridge can follow. It applies
 //! nothing.
 
+use std::collections::BTreeMap;
+
 use super::{Admin, Config, Dingtalk, Inbound, Log, Nats, Ops, ServerLocation, Spool};
 use crate::message::AccountName;
 
@@ -27,21 +29,32 @@ pub enum AccountChange {
 /// Compares two configurations. Removals come first, so that a client id that moves to another name
 /// is let go before it is taken up.
 pub fn diff(old: &Config, new: &Config) -> Changes {
-    let removed = old.accounts.keys();
-    let removed = removed.filter(|name| !new.accounts.contains_key(*name));
-    let mut accounts: Vec<_> = removed.cloned().map(AccountChange::Removed).collect();
-    for (name, account) in &new.accounts {
-        match old.accounts.get(name) {
-            None => accounts.push(AccountChange::Added(name.clone())),
-            Some(before) if before != account => {
-                accounts.push(AccountChange::Changed(name.clone()));
-            }
-            Some(_) => {}
-        }
-    }
+    let mut accounts = Vec::new();
+    changes(&old.accounts, &new.accounts, &mut accounts);
+    changes(&old.webhooks, &new.webhooks, &mut accounts);
+    // An account that changed its kind is gone as one and new as the other.
+    accounts.sort_by_key(|change| !matches!(change, AccountChange::Removed(_)));
     Changes {
         accounts,
         restart: restart(old, new),
+    }
+}
+
+fn changes<A: PartialEq>(
+    old: &BTreeMap<AccountName, A>,
+    new: &BTreeMap<AccountName, A>,
+    changes: &mut Vec<AccountChange>,
+) {
+    let removed = old.keys().filter(|name| !new.contains_key(*name));
+    changes.extend(removed.cloned().map(AccountChange::Removed));
+    for (name, account) in new {
+        match old.get(name) {
+            None => changes.push(AccountChange::Added(name.clone())),
+            Some(before) if before != account => {
+                changes.push(AccountChange::Changed(name.clone()));
+            }
+            Some(_) => {}
+        }
     }
 }
 

@@ -740,6 +740,7 @@ fn without_open_texts(mut config: Config) -> Config {
     config.nats.subjects = plain.nats.subjects;
     config.nats.stream_prefix = plain.nats.stream_prefix;
     config.dingtalk.no_proxy = plain.dingtalk.no_proxy;
+    config.dingtalk.media_hosts = plain.dingtalk.media_hosts;
     config.spool.dir = plain.spool.dir;
     config
 }
@@ -800,6 +801,60 @@ fn a_reload_tells_accounts_from_what_needs_a_restart() {
     assert_eq!(diff(&good("", &[]), &port).restart, ["nats.port"]);
 }
 
+const ALERTS: &str = "[accounts.alerts]
+kind = 'webhook'
+webhook_url = 'https://oapi.dingtalk.com/robot/send?access_token=t0ken'
+webhook_secret = 'SECx'
+keywords = ['alert']
+";
+
+#[test]
+fn a_custom_robot_is_an_account_without_an_app() {
+    let config = good(ALERTS, &[]);
+    assert!(config.accounts.is_empty());
+    config.require_accounts().unwrap();
+    let robot = &config.webhooks[&AccountName::parse("alerts").unwrap()];
+    assert_eq!(robot.secret.as_ref().unwrap().expose(), "SECx");
+    assert_eq!(robot.keywords, ["alert"]);
+    assert!(!robot.paused && !robot.mention_all);
+    assert!(!format!("{config:?}").contains("t0ken"));
+}
+
+#[test]
+fn keys_of_one_kind_of_account_are_refused_in_the_other() {
+    for (text, key) in [
+        (format!("{ALERTS}client_id = 'x'\n"), "accounts.alerts.client_id"),
+        (format!("{ALERTS}media = 'off'\n"), "accounts.alerts.media"),
+        (format!("{SALES}keywords = ['a']\n"), "accounts.sales.keywords"),
+        ("[accounts.alerts]\nkind = 'webhook'\n".to_owned(), "accounts.alerts.webhook_url"),
+        (
+            "[accounts.alerts]\nkind = 'webhook'\nwebhook_url = 'https://oapi.dingtalk.com/robot/send'\n".to_owned(),
+            "accounts.alerts.webhook_url",
+        ),
+    ] {
+        let error = refused(&text, &[]);
+        assert!(error.contains(key), "{error}");
+        assert!(!error.contains("t0ken"), "{error}");
+    }
+}
+
+#[test]
+fn a_custom_robot_is_followed_by_a_reload() {
+    let changed = ALERTS.replace("'alert'", "'alarm'");
+    let name = AccountName::parse("alerts").unwrap();
+    for (old, new, change) in [
+        ("", ALERTS, AccountChange::Added(name.clone())),
+        (
+            ALERTS,
+            changed.as_str(),
+            AccountChange::Changed(name.clone()),
+        ),
+        (ALERTS, "", AccountChange::Removed(name.clone())),
+    ] {
+        assert_eq!(diff(&good(old, &[]), &good(new, &[])).accounts, [change]);
+    }
+}
+
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -840,7 +895,7 @@ fn the_demo_configuration_loads() {
 }
 
 #[test]
-fn there_are_at_most_45_keys() {
+fn there_are_at_most_56_keys() {
     let aliases = ACCOUNT_ALIASES.map(|(alias, _)| alias);
     let leaves = Keys::new().leaves();
     // A secret and the file that holds it are one key in two forms.
@@ -856,7 +911,7 @@ fn there_are_at_most_45_keys() {
         .iter()
         .filter(|path| !aliases.contains(&path.last().unwrap().as_str()) && !form_of_another(path))
         .count();
-    assert!(count <= 45, "{count}");
+    assert!(count <= 56, "{count}");
 }
 
 #[test]

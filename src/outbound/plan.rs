@@ -40,7 +40,7 @@ impl Leg {
     pub(super) fn users(&self) -> &[String] {
         match &self.shipment.recipient {
             Recipient::Users(users) => users,
-            Recipient::Group(_) | Recipient::Webhook(_) => &[],
+            Recipient::Group(_) | Recipient::Webhook(_) | Recipient::CustomRobot { .. } => &[],
         }
     }
 }

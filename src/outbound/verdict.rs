@@ -48,7 +48,11 @@ pub(super) fn verdict(class: ErrorClass, stage: Stage, via: Via) -> Verdict {
         (ErrorClass::WebhookGone, Stage::Preparing | Stage::Sending, Via::Openapi | Via::Card) => {
             Verdict::GiveUp
         }
-        (ErrorClass::Park(wait), Stage::Preparing | Stage::Sending, _) => Verdict::Hold(wait),
+        (
+            ErrorClass::Park(wait) | ErrorClass::Quota(wait),
+            Stage::Preparing | Stage::Sending,
+            _,
+        ) => Verdict::Hold(wait),
     }
 }
 
@@ -89,6 +93,8 @@ mod tests {
             ),
             (Class::Park(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
             (Class::Park(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
+            (Class::Quota(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
+            (Class::Quota(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
         ];
         for (class, stage, [openapi, webhook]) in rows {
             assert_eq!(verdict(class, stage, Via::Openapi), openapi, "{class:?}");
@@ -105,6 +111,7 @@ mod tests {
                 ErrorClass::Permanent,
                 ErrorClass::WebhookGone,
                 ErrorClass::Park(WAIT),
+                ErrorClass::Quota(WAIT),
             ] {
                 assert_ne!(verdict(class, Stage::Preparing, via), Verdict::Uncertain);
             }

@@ -20,6 +20,9 @@ pub(super) enum CallFault {
     CutCall,
     ApplyThenCut,
     Delay(Duration),
+    Redirect(String),
+    CutBody(u64),
+    Lengthen(u64),
 }
 
 impl CallFault {
@@ -32,6 +35,9 @@ impl CallFault {
             Self::CutCall => "cut_call",
             Self::ApplyThenCut => "apply_then_cut",
             Self::Delay(_) => "delay",
+            Self::Redirect(_) => "redirect",
+            Self::CutBody(_) => "cut_body",
+            Self::Lengthen(_) => "lengthen",
         }
     }
 }
@@ -117,6 +123,15 @@ impl Fault {
                 CallFault::Delay(Duration::from_millis(*ms)),
                 times,
             ),
+            Self::Redirect { path, to, times } => {
+                (path.as_str(), CallFault::Redirect(to.clone()), times)
+            }
+            Self::CutBody { path, after, times } => {
+                (path.as_str(), CallFault::CutBody(*after), times)
+            }
+            Self::Lengthen { path, bytes, times } => {
+                (path.as_str(), CallFault::Lengthen(*bytes), times)
+            }
             _ => return None,
         };
         Some(ArmedFault {

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::attachment::{Attachment, Carried};
+
 /// A message that somebody writes to a bot.
 ///
 /// In JSON: `{"user":"manager1","text":"deploy it","group":"cid…=="}`; without `group` it is a 1:1 chat.
@@ -29,6 +31,10 @@ pub struct Message {
     pub mentions: Vec<String>,
     /// `msgtype` and its `content` instead of a text.
     pub content: Option<(String, Value)>,
+    /// Files that it carries.
+    pub attachments: Vec<Attachment>,
+    /// The file of the message that it answers.
+    pub quoted: Option<Attachment>,
     /// Further or replaced keys of the body.
     pub extra: Map<String, Value>,
     /// Whether the monthly quota is used up: the error code and no text
@@ -91,6 +97,8 @@ impl Message {
 }
 
 /// A button press on a card.
+///
+/// In JSON: `{"out_track_id":"c1","user":"manager1","action_ids":["approve"],"form":{"reason":"ok"}}`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CardPress {
@@ -122,6 +130,7 @@ pub(super) struct Scene<'a> {
     pub(super) webhook: &'a str,
     pub(super) webhook_until: i64,
     pub(super) now: i64,
+    pub(super) carried: Carried,
 }
 
 /// The body of a bot message, in the order in which DingTalk writes it.
@@ -162,7 +171,7 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
             map.insert("isInAtList".into(), json!(true));
             map.insert("atUsers".into(), Value::from(mentions));
         }
-        match &message.content {
+        match message.content.as_ref().or(scene.carried.content.as_ref()) {
             Some((msgtype, content)) => {
                 map.insert("content".into(), content.clone());
                 map.insert("msgtype".into(), json!(msgtype));
@@ -178,6 +187,18 @@ pub(super) fn bot_body(message: &Message, msg_id: &str, scene: &Scene<'_>) -> Va
                 let text = format!("{gap}{}", message.text);
                 map.insert("text".into(), json!({ "content": text }));
                 map.insert("msgtype".into(), json!("text"));
+            }
+        }
+        if let Some(replied) = &scene.carried.replied {
+            map.insert("originalMsgId".into(), json!(replied.get("msgId")));
+            let holder = if map.contains_key("text") {
+                "text"
+            } else {
+                "content"
+            };
+            if let Some(holder) = map.get_mut(holder).and_then(Value::as_object_mut) {
+                holder.insert("isReplyMsg".into(), json!(true));
+                holder.insert("repliedMsg".into(), replied.clone());
             }
         }
         map.extend(message.extra.clone());

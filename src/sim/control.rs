@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,9 @@ use super::state::Shared;
 /// Frames that one answer lists unless asked otherwise.
 const FRAMES: usize = 1000;
 
+/// Bytes that one order to say something may have, attachments included.
+const SAID: usize = 64 * 1024 * 1024;
+
 type Answer = Result<Json<Value>, Refused>;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -33,7 +36,13 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/calls", get(calls))
         .route("/connections", get(connections))
         .route("/frames", get(frames))
-        .route("/say", post(say))
+        .route("/uploads", get(uploads))
+        .route("/visible", get(visible))
+        .route("/emotions", get(emotions))
+        .route("/read", post(read))
+        .route("/union", post(union_id))
+        .route("/month", post(month))
+        .route("/say", post(say).layer(DefaultBodyLimit::max(SAID)))
         .route("/event", post(event))
         .route("/card", post(card))
         .route("/cards", get(cards))
@@ -60,6 +69,7 @@ impl From<SimError> for Refused {
                 StatusCode::NOT_FOUND
             }
             SimError::NoLink(_) | SimError::SilentCard(_) => StatusCode::CONFLICT,
+            SimError::Impossible(_) => StatusCode::BAD_REQUEST,
             SimError::Bind { .. } | SimError::Patience(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error.to_string())
@@ -104,7 +114,7 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let apps: Vec<Value> = world
         .apps
         .values()
-        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code}))
+        .map(|app| json!({"clientId": &*app.client_id, "robotCode": app.robot_code, "billed": app.billed, "webhookBilled": app.webhook_billed}))
         .collect();
     Json(json!({
         "counters": counters,
@@ -117,6 +127,21 @@ async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn sent(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!(shared.world().sent))
+}
+
+async fn visible(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    let visible = world.sent.iter().filter(|sent| sent.visible());
+    Json(visible.map(|sent| json!(sent)).collect())
+}
+
+async fn emotions(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    Json(json!(shared.world().emotions))
+}
+
+async fn uploads(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let world = shared.world();
+    Json(world.media.uploads().map(|upload| json!(upload)).collect())
 }
 
 async fn calls(State(shared): State<Arc<Shared>>) -> Json<Value> {
@@ -168,15 +193,46 @@ async fn card(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
 }
 
 async fn cards(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let world = shared.world();
-    Json(json!(world.deck.views().collect::<Vec<_>>()))
+    Json(json!(shared.world().cards()))
 }
 
 async fn one_card(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Answer {
-    let world = shared.world();
-    let card = world.deck.view(&id);
+    let card = shared.world().card(&id);
     let card = card.ok_or_else(|| Refused(StatusCode::NOT_FOUND, format!("no card `{id}`")))?;
     Ok(Json(json!(card)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reading {
+    key: String,
+    user: String,
+}
+
+async fn read(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
+    let reading: Reading = serde_json::from_slice(&body)?;
+    shared.world().read(&reading.key, &reading.user)?;
+    shared.notify();
+    Ok(Json(json!({"read": true})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Person {
+    unionid: String,
+    user: String,
+}
+
+async fn union_id(State(shared): State<Arc<Shared>>, body: Bytes) -> Answer {
+    let person: Person = serde_json::from_slice(&body)?;
+    let mut world = shared.world();
+    world.union_ids.insert(person.unionid, person.user);
+    Ok(Json(json!({"known": world.union_ids.len()})))
+}
+
+async fn month(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    shared.world().turn_month();
+    Json(json!({"billed": 0}))
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::attachment::Carried;
 use super::bot::{
     CardPress, Message, PressPlace, Scene, bot_body, card_body, conversation, new_msg_id,
 };
@@ -91,13 +92,20 @@ impl Shared {
             .get(app)
             .map(|app| app.robot_code.clone())
             .unwrap_or_default();
+        let now = self.now_millis();
+        let carried = Carried::new(message, now, |attachment| {
+            let expires = Instant::now() + self.options.download_code_life;
+            let mut world = self.world();
+            world.media.add_code(app, attachment.content(), expires)
+        });
         let scene = Scene {
             app,
             robot_code: &robot_code,
             corp_id: &self.corp_id,
             webhook: &webhook,
             webhook_until,
-            now: self.now_millis(),
+            now,
+            carried,
         };
         bot_body(message, msg_id, &scene).to_string()
     }
@@ -109,6 +117,9 @@ impl Shared {
         message: &Message,
         aim: Aim,
     ) -> Result<String, SimError> {
+        if let Some(why) = message.impossible() {
+            return Err(SimError::Impossible(why));
+        }
         let app = self.known(app)?;
         let msg_id = message.msg_id.clone().unwrap_or_else(new_msg_id);
         let data = self.bot_data(&app, message, &msg_id);

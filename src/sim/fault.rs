@@ -81,6 +81,36 @@ pub enum Fault {
         #[serde(default)]
         times: Option<u32>,
     },
+    /// Sends the client elsewhere with a 302.
+    Redirect {
+        /// Path of the API.
+        path: String,
+        /// `Location`.
+        to: String,
+        /// How often.
+        #[serde(default)]
+        times: Option<u32>,
+    },
+    /// Answers, but the connection ends in the middle of the body.
+    CutBody {
+        /// Path of the API.
+        path: String,
+        /// Bytes of the body that still come.
+        after: u64,
+        /// How often.
+        #[serde(default)]
+        times: Option<u32>,
+    },
+    /// Answers without a `Content-Length` and goes on when the body should be over.
+    Lengthen {
+        /// Path of the API.
+        path: String,
+        /// Bytes too many.
+        bytes: u64,
+        /// How often.
+        #[serde(default)]
+        times: Option<u32>,
+    },
     /// Answers with a refusal of DingTalk's instead of doing anything.
     Refuse {
         /// Path of the API.
@@ -196,9 +226,9 @@ pub enum Fault {
         #[serde(default)]
         link: Option<u64>,
     },
-    /// Mutes the robot and its webhooks (errcode 130101).
+    /// Mutes the robot and its webhooks, or a custom robot (errcode 130101).
     Mute {
-        /// The app.
+        /// The app, or the token of the custom robot.
         app: String,
         /// For how long in milliseconds; absent: the configured mute.
         #[serde(default)]
@@ -206,11 +236,16 @@ pub enum Fault {
     },
     /// Lifts a mute.
     Unmute {
-        /// The app.
+        /// The app, or the token of the custom robot.
         app: String,
     },
     /// Ends every session webhook of the app.
     ExpireWebhook {
+        /// The app.
+        app: String,
+    },
+    /// Ends every download code of the app.
+    ExpireDownloads {
         /// The app.
         app: String,
     },

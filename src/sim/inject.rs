@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::gateway::{
     Aim, Envelope, LinkMode, Opcode, Out, Payload, Task, put_fragmented, put_frame, raw_text,
 };
-use super::state::Shared;
+use super::state::{Shared, World};
 use super::{Sim, SimError};
 
 /// Reason of a disconnect frame, as captured (stream-protocol.md, section 2.1).
@@ -32,6 +32,17 @@ impl Sim {
     }
 }
 
+impl World {
+    /// Until when the robot of an app, or a custom robot, is muted.
+    fn mute_of(&mut self, name: &str) -> Result<&mut Option<Instant>, SimError> {
+        let custom = self.custom_robots.get_mut(name);
+        let app = self.apps.get_mut(name);
+        app.map(|app| &mut app.muted_until)
+            .or(custom.map(|robot| &mut robot.muted_until))
+            .ok_or_else(|| SimError::NoSuchApp(name.to_owned()))
+    }
+}
+
 impl Shared {
     pub(super) fn clear_faults(&self) {
         let mut world = self.world();
@@ -40,6 +51,9 @@ impl Shared {
         world.flow_controlled.clear();
         for app in world.apps.values_mut() {
             app.muted_until = None;
+        }
+        for robot in world.custom_robots.values_mut() {
+            robot.muted_until = None;
         }
     }
 
@@ -77,19 +91,16 @@ impl Shared {
             Fault::ExpireWebhook { app } => {
                 world.sessions.retain(|_, session| *session.app != **app);
             }
+            Fault::ExpireDownloads { app } => world.media.expire_codes(app),
             Fault::ExpireToken { app } => {
                 world.tokens.retain(|(owner, _), _| **owner != **app);
             }
             Fault::Mute { app, ms } => {
                 let span = ms.map_or(self.options.mute_for, Duration::from_millis);
-                let entry = world.apps.get_mut(app.as_str());
-                let entry = entry.ok_or_else(|| SimError::NoSuchApp(app.clone()))?;
-                entry.muted_until = Some(Instant::now() + span);
+                *world.mute_of(app)? = Some(Instant::now() + span);
             }
             Fault::Unmute { app } => {
-                let entry = world.apps.get_mut(app.as_str());
-                let entry = entry.ok_or_else(|| SimError::NoSuchApp(app.clone()))?;
-                entry.muted_until = None;
+                *world.mute_of(app)? = None;
             }
             _ => {}
         }

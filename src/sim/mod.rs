@@ -9,31 +9,43 @@
 //! |---|---|
 //! | `GET /sim/state` | counters, apps, addresses |
 //! | `GET /sim/sent` · `/sim/calls` · `/sim/connections` | what it saw |
+//! | `GET /sim/visible` | the sends that people can still see |
+//! | `GET /sim/uploads` · `/sim/emotions` | files that apps uploaded, reactions of robots |
 //! | `GET /sim/frames?from=0&limit=1000` | frames with their acks |
 //! | `POST /sim/say` | a [`Message`] plus `app`; answers `{"msgId":…}` |
+//! | `POST /sim/read` | `{"key":"<processQueryKey>","user"}`: somebody reads a message |
+//! | `POST /sim/union` | `{"unionid","user"}`: whose unionId it is |
+//! | `POST /sim/month` | a new month: the quota of every app is whole again |
 //! | `POST /sim/event` | `{"app","event_type","data":{…}}`; answers `{"eventId":…}` |
 //! | `POST /sim/card` | a [`CardPress`] plus `app`; answers `{"frame":n}` |
-//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`] |
+//! | `GET /sim/cards` · `/sim/card/<outTrackId>` | every card, or one, as a [`CardView`]: state, variables, frames, updates, deliveries, presses with what their answers did |
 //! | `POST /sim/push` | a [`Push`], or `{"app","text","link"?}` for a raw text; answers `{"frame":n}` |
 //! | `POST /sim/redeliver` | `{"id":"<msgId or eventId>"}`; answers `{"frame":n}` |
 //! | `POST /sim/burst` | a [`Burst`]; answers its report |
 //! | `POST /sim/faults` | a [`Fault`] or a list of them |
 //! | `DELETE /sim/faults` | disarms all |
 //!
-//! `app` may be left out while there is only one.
+//! `app` may be left out while there is only one. A message carries files as
+//! `"attachments":[{"kind":"picture|file|audio|video","name","base64","size"}]`, and answers one with
+//! `"quoted":{…}`; with `size` beyond its bytes, an [`Attachment`] is filled up with generated ones. Paths of
+//! faults are those of the API; `/sim-oss/*` are the signed URLs behind download codes.
 
+mod aftermath;
 mod api;
 mod armed;
+mod attachment;
 mod bot;
 mod burst;
 mod cards;
 mod carrier;
+mod content;
 mod control;
 mod drive;
 mod fault;
 mod gateway;
 mod inject;
 mod ledger;
+mod media;
 mod observe;
 mod options;
 mod record;
@@ -46,12 +58,16 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
+pub use self::aftermath::Emotion;
 pub use self::api::{
     CARD_CREATE_AND_DELIVER_PATH, CARD_DELIVER_PATH, CARD_PATH, CARD_SPACES_PATH,
-    CARD_STREAMING_PATH, CUSTOM_ROBOT_PATH, CustomRobot, FAILED_EVENTS_PATH, GROUP_SEND_PATH,
-    LEGACY_TOKEN_PATH, OLD_CARD_SEND_PATH, OLD_CARD_UPDATE_PATH, TOKEN_PATH, USER_SEND_PATH,
-    WEBHOOK_PATH,
+    CARD_STREAMING_PATH, CUSTOM_ROBOT_PATH, CustomRobot, EMOTION_PATH, EMOTION_RECALL_PATH,
+    FAILED_EVENTS_PATH, GROUP_READ_STATUS_PATH, GROUP_SEND_PATH, LEGACY_TOKEN_PATH,
+    MEDIA_DOWNLOAD_PATH, MEDIA_OBJECT_PATH, MEDIA_UPLOAD_PATH, OLD_CARD_SEND_PATH,
+    OLD_CARD_UPDATE_PATH, READ_STATUS_PATH, RECALL_GROUP_PATH, RECALL_USER_PATH, TOKEN_PATH,
+    UNION_ID_PATH, USER_SEND_PATH, WEBHOOK_PATH,
 };
+pub use self::attachment::{Attachment, AttachmentKind};
 pub use self::bot::{CardPress, Message};
 pub use self::burst::{Burst, BurstReport};
 pub use self::cards::{
@@ -62,6 +78,7 @@ pub use self::drive::Push;
 pub use self::fault::{Fault, OPEN_PATH};
 pub use self::gateway::{BOT_TOPIC, CARD_TOPIC};
 pub use self::ledger::{Ack, FrameState, FrameView};
+pub use self::media::Upload;
 pub use self::options::{AckMatching, CardAgain, LateAck, SimApp, SimOptions, TokenFamilies};
 pub use self::record::{Call, Counters, EventFailure, LinkView, Sent, SentVia, Verdict};
 pub use self::refusal::{CallRefusal, OpenRefusal};
@@ -95,6 +112,9 @@ pub enum SimError {
     /// Nothing with this id was pushed.
     #[error("nothing with the id `{0}` was pushed")]
     Unknown(String),
+    /// Nobody can do this in DingTalk.
+    #[error("nobody can send this: {0}")]
+    Impossible(&'static str),
     /// What was waited for did not happen.
     #[error("waited in vain for {0}")]
     Patience(String),

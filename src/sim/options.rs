@@ -87,13 +87,35 @@ pub struct SimOptions {
     pub users: Option<Vec<String>>,
     /// The group conversations that exist; `None` accepts every id that begins with `cid`.
     pub groups: Option<Vec<String>>,
+    /// Pairs of a unionId and the staff id of the same person.
+    pub union_ids: Vec<(String, String)>,
     /// API calls per second for one app and path (20 on the standard plan); `None` switches the limit off.
     pub calls_per_second: Option<u32>,
     /// Posts per minute to the webhooks of one app before it is muted; whether DingTalk counts
     /// session webhooks is unknown, so it is off unless set.
     pub webhooks_per_minute: Option<u32>,
+    /// Billed calls of one app before its month is used up; `None`: no end.
+    pub quota: Option<u32>,
+    /// Posts to the session webhooks of one app before its month is used up; `None`: no end.
+    pub webhook_quota: Option<u32>,
+    /// Whether all bytes of uploads are kept for observation, not only the first KiB.
+    pub keep_uploads: bool,
+    /// Life of a download code (undocumented; 2 h).
+    pub download_code_life: Duration,
+    /// Life of the URL that a download code gives (15 min).
+    pub download_url_life: Duration,
+    /// Whether the URL comes as `data.downloadUrl`, as some have seen it.
+    pub nested_download_url: bool,
+    /// How long after a send its key can be recalled and asked about (24 h).
+    pub key_life: Duration,
+    /// How long after a send its read status is not there yet.
+    pub read_status_after: Duration,
+    /// The span in which posts to webhooks are counted (a minute).
+    pub webhook_span: Duration,
     /// How long a mute lasts (10 minutes).
     pub mute_for: Duration,
+    /// Whether a post to a muted webhook makes the mute last as long again (unknown; it does not).
+    pub mute_extends: bool,
     /// When the SYSTEM ping comes after the upgrade; `None` sends none.
     pub auto_ping: Option<Duration>,
     /// How often a SYSTEM ping comes later; `None` sends none.
@@ -153,9 +175,20 @@ impl Default for SimOptions {
             any_app: false,
             users: None,
             groups: None,
+            union_ids: Vec::new(),
             calls_per_second: Some(20),
             webhooks_per_minute: None,
+            quota: None,
+            webhook_quota: None,
+            keep_uploads: false,
+            download_code_life: Duration::from_secs(7200),
+            download_url_life: Duration::from_secs(900),
+            nested_download_url: false,
+            key_life: Duration::from_secs(86_400),
+            read_status_after: Duration::ZERO,
+            webhook_span: Duration::from_secs(60),
             mute_for: Duration::from_secs(600),
+            mute_extends: false,
             auto_ping: Some(Duration::from_millis(300)),
             ping_every: None,
             ack_timeout: Duration::from_secs(3),

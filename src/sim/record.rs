@@ -84,6 +84,10 @@ pub struct Sent {
     pub msg_param: Value,
     /// Key of the send; carrier id of a card.
     pub process_query_key: Option<String>,
+    /// Whether it was taken back.
+    pub recalled: bool,
+    /// Staff ids of who read it.
+    pub read_by: Vec<String>,
     /// What became of it.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -103,11 +107,18 @@ impl Sent {
             msg_key: String::new(),
             msg_param: Value::Null,
             process_query_key: None,
+            recalled: false,
+            read_by: Vec::new(),
             verdict: Verdict::Delivered,
         }
     }
 
-    /// Whether people can see it.
+    /// Whether people can see it still: delivered and not taken back.
+    pub fn visible(&self) -> bool {
+        self.delivered() && !self.recalled
+    }
+
+    /// Whether people could see it.
     pub fn delivered(&self) -> bool {
         self.verdict == Verdict::Delivered
     }

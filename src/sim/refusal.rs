@@ -86,6 +86,8 @@ pub enum CallRefusal {
     SystemError,
     /// 400 `unknown.send.result`: nobody knows whether it was sent.
     UnknownSendResult,
+    /// 400 `system.err`: the message is too new for a reaction.
+    TooNew,
     /// 503 `serviceBusy`.
     ServiceBusy,
     /// 504 `service.timeout`.
@@ -133,6 +135,7 @@ impl CallRefusal {
             Self::Busy => (429, body("system.busy", "请求太频繁")),
             Self::SystemError => (500, body("system.error", "未知的系统错误")),
             Self::UnknownSendResult => (400, body("unknown.send.result", "未知的发送结果")),
+            Self::TooNew => (400, body("system.err", "系统错误")),
             Self::ServiceBusy => (503, body("serviceBusy", "服务繁忙")),
             Self::GatewayTimeout => (504, body("service.timeout", "服务超时")),
             Self::IpBan => (

@@ -12,12 +12,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aftermath::Emotion;
 use super::api::CustomState;
 use super::armed::ArmedFault;
 use super::cards::Deck;
 use super::carrier::Carrier;
 use super::gateway::{Due, Link};
 use super::ledger::{AckRules, Ledger};
+use super::media::Media;
 use super::options::{AckMatching, LateAck, SimOptions};
 use super::record::{Call, EventFailure, LinkView, Sent};
 use crate::message::Timestamp;
@@ -39,6 +41,10 @@ pub(super) struct App {
     pub(super) app_id: String,
     pub(super) muted_until: Option<Instant>,
     pub(super) webhook_posts: VecDeque<Instant>,
+    /// Calls of this month that count against the quota.
+    pub(super) billed: u32,
+    /// Webhook posts of this month.
+    pub(super) webhook_billed: u32,
 }
 
 /// What a connection subscribed to.
@@ -114,6 +120,10 @@ pub(super) struct World {
     pub(super) faults: Vec<ArmedFault>,
     /// Delivered cards by carrier id.
     pub(super) carriers: HashMap<String, Carrier>,
+    pub(super) media: Media,
+    pub(super) emotions: VecDeque<Emotion>,
+    /// Staff ids by unionId.
+    pub(super) union_ids: HashMap<String, String>,
     pub(super) deck: Deck,
 }
 
@@ -163,6 +173,9 @@ impl Shared {
             calls: VecDeque::new(),
             faults: Vec::new(),
             carriers: HashMap::new(),
+            media: Media::new(options.keep),
+            emotions: VecDeque::new(),
+            union_ids: HashMap::from_iter(options.union_ids.clone()),
             deck: Deck::default(),
         };
         for robot in &options.custom_robots {
@@ -223,6 +236,8 @@ impl World {
             app_id: uuid(),
             muted_until: None,
             webhook_posts: VecDeque::new(),
+            billed: 0,
+            webhook_billed: 0,
         };
         self.apps.insert(client_id, app);
     }

@@ -20,5 +20,6 @@ mod outbound;
 mod sim;
 mod sim_sdk;
 mod sim_sdk_cards;
+mod sim_sdk_media;
 mod stream;
 mod support;

@@ -104,6 +104,7 @@ impl Bot {
             .env("BOT_CLIENT_ID", APP)
             .env("BOT_CLIENT_SECRET", "secret")
             .env("BOT_IGNORE", ignore.to_string())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdout(Stdio::piped())
             .stderr(log_file(sdk, sim))
             .kill_on_drop(true)

@@ -47,6 +47,9 @@ pub enum ErrorClass {
     WebhookGone,
     /// Nothing of this account will be, until somebody acts: hold the account and try after this long.
     Park(Duration),
+    /// The quota of the month is used up: nothing that is billed will be, until the month turns after
+    /// this long (oapi.md, section 9.4).
+    Quota(Duration),
 }
 
 impl ErrorClass {
@@ -55,7 +58,7 @@ impl ErrorClass {
     pub fn billed(self) -> bool {
         match self {
             Self::Ambiguous | Self::Permanent | Self::WebhookGone => true,
-            Self::RetryAfter(_) | Self::Park(_) => false,
+            Self::RetryAfter(_) | Self::Park(_) | Self::Quota(_) => false,
         }
     }
 }

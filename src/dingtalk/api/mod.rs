@@ -1,13 +1,19 @@
-//! DingTalk's Open API: token, sends, errors, pacing. One call at a time; who retries is decided
-//! by the caller from [`ApiError::class`].
+//! DingTalk's Open API: token, sends, media, cards, verbs, errors, pacing. One call at a time; who
+//! retries is decided by the caller from [`ApiError::class`].
 
+mod address;
 mod answer;
+mod call;
 mod card;
+mod custom;
 mod errors;
 mod failure;
 mod fetch;
 mod http;
+mod lanes;
+mod legacy;
 mod media;
+mod minute;
 mod pace;
 mod render;
 mod robot;
@@ -18,45 +24,62 @@ mod split;
 mod token;
 mod webhook;
 
-use reqwest::{RequestBuilder, Url};
+use reqwest::Url;
 
 pub use card::{CardDraft, CardFrame, CardMentions, CardSpace, Created, FrameEnd};
+pub use custom::CustomRobot;
 pub use failure::{ApiError, ErrorClass};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use http::{Http, HttpError};
-pub use media::Upload;
+pub use media::{Upload, check_upload};
 pub use render::{render_robot, render_webhook};
 pub use robot::{Person, Reaction, ReadStatus, Recalled, SentTo};
 pub use served::Apis;
 pub use shipment::{Accepted, Recipient, Shipment, ShipmentBody};
 
-use self::errors::{Call, Lesson, Refusal};
-use self::pace::Lane;
+use self::call::Errand;
+use self::errors::Call;
+use self::lanes::Lanes;
+use self::legacy::Legacy;
+use self::minute::Minute;
 use self::send::{Receiver, Robot};
-use self::token::Tokens;
+use self::token::{Source, Tokens};
+use super::json::Members;
 use super::payload::SessionWebhook;
 use crate::config;
 use crate::message::{AccountName, Secret, Timestamp};
-use crate::telemetry::{ApiFamily, ApiOutcome, Metrics};
+use crate::telemetry::{ApiFamily, Metrics};
 
 /// The Open API as one account.
 #[derive(Debug)]
 pub struct Api {
     http: Http,
     account: AccountName,
-    client_secret: Secret,
-    robot: Robot,
     /// Where webhooks may lead beside DingTalk.
     oapi: Option<Url>,
-    tokens: Tokens,
-    to_users: Lane,
-    to_groups: Lane,
-    to_webhooks: Lane,
+    speaker: Speaker,
+    lanes: Lanes,
     metrics: Metrics,
 }
 
+/// Who speaks for an account.
+#[derive(Debug)]
+enum Speaker {
+    App(Box<App>),
+    CustomRobot(CustomRobot),
+}
+
+/// An app with its robot.
+#[derive(Debug)]
+struct App {
+    client_secret: Secret,
+    robot: Robot,
+    tokens: Tokens,
+    legacy: Legacy,
+}
+
 impl Api {
-    /// The Open API as `account`.
+    /// The Open API as `account`, an app.
     pub fn new(
         http: Http,
         dingtalk: &config::Dingtalk,
@@ -64,28 +87,47 @@ impl Api {
         account: &config::Account,
         metrics: Metrics,
     ) -> Self {
-        let rate = f64::from(account.rate.get());
-        let tokens = Tokens::new(
-            http.clone(),
-            dingtalk,
-            name.clone(),
-            account,
-            metrics.clone(),
-        );
-        metrics.pace(&name, rate);
-        Self {
-            http,
-            account: name,
+        let tokens = |source| {
+            let (http, metrics) = (http.clone(), metrics.clone());
+            Tokens::new(http, (source, dingtalk), name.clone(), account, metrics)
+        };
+        let app = App {
             client_secret: account.client_secret.clone(),
             robot: Robot {
                 api_url: dingtalk.api_url.clone(),
                 code: account.robot_code.clone(),
             },
+            tokens: tokens(Source::Current),
+            legacy: Legacy::new(&dingtalk.oapi_url, tokens(Source::Legacy)),
+        };
+        let rate = f64::from(account.rate.get());
+        metrics.pace(&name, rate);
+        Self {
+            http,
+            account: name,
             oapi: Url::parse(&dingtalk.oapi_url).ok(),
-            tokens,
-            to_users: Lane::new(rate),
-            to_groups: Lane::new(rate),
-            to_webhooks: Lane::new(rate),
+            speaker: Speaker::App(Box::new(app)),
+            lanes: Lanes::new(rate),
+            metrics,
+        }
+    }
+
+    /// The webhook of a custom robot as the account `name`: it posts to one group and can do nothing
+    /// else.
+    pub fn custom_robot(
+        http: Http,
+        dingtalk: &config::Dingtalk,
+        name: AccountName,
+        robot: CustomRobot,
+        metrics: Metrics,
+    ) -> Self {
+        metrics.pace(&name, Minute::rate());
+        Self {
+            http,
+            account: name,
+            oapi: Url::parse(&dingtalk.oapi_url).ok(),
+            speaker: Speaker::CustomRobot(robot),
+            lanes: Lanes::new(Minute::rate()),
             metrics,
         }
     }
@@ -96,23 +138,25 @@ impl Api {
     /// # Errors
     /// Never [`ErrorClass::Ambiguous`]: nothing that sends has left.
     pub async fn prepare(&self, recipient: &Recipient) -> Result<(), ApiError> {
-        let lane = self.lane(recipient);
+        let family = family(recipient);
         match recipient {
             Recipient::Webhook(webhook) => {
                 self.usable(webhook)?;
-                lane.slot().await;
-                self.http.address().slot().await;
+                self.slot(family).await;
                 // The wait may have been long.
                 self.usable(webhook)?;
             }
             Recipient::Users(_) | Recipient::Group(_) => {
-                self.tokens.valid().await?;
-                lane.slot().await;
-                self.http.address().slot().await;
-                self.tokens.valid().await?;
+                let tokens = &self.app()?.tokens;
+                tokens.valid().await?;
+                self.slot(family).await;
+                tokens.valid().await?;
+            }
+            Recipient::CustomRobot { .. } => {
+                self.robot_webhook()?;
+                self.slot(family).await;
             }
         }
-        self.report_pace();
         Ok(())
     }
 
@@ -120,11 +164,15 @@ impl Api {
     /// makes it once more. Cancelling it leaves the outcome unknown.
     ///
     /// # Errors
-    /// By [`ErrorClass`].
+    /// By [`ErrorClass`]. After an ambiguous post of a custom robot the same shipment may be sent
+    /// again: DingTalk shows a `msgUuid` once (oapi.md, section 9.5).
     pub async fn send(&self, shipment: &Shipment) -> Result<Accepted, ApiError> {
         let (receiver, (msg_key, msg_param)) = match (&shipment.recipient, &shipment.body) {
             (Recipient::Webhook(webhook), ShipmentBody::Webhook(body)) => {
                 return self.post(webhook, body).await;
+            }
+            (Recipient::CustomRobot { msg_uuid }, ShipmentBody::Webhook(body)) => {
+                return self.post_as_custom_robot(msg_uuid, body).await;
             }
             (Recipient::Users(users), ShipmentBody::Robot { msg_key, msg_param }) => {
                 (Receiver::Users(users), (msg_key, msg_param))
@@ -132,124 +180,69 @@ impl Api {
             (Recipient::Group(id), ShipmentBody::Robot { msg_key, msg_param }) => {
                 (Receiver::Group(id), (msg_key, msg_param))
             }
-            (Recipient::Webhook(_), ShipmentBody::Robot { .. })
+            (Recipient::Webhook(_) | Recipient::CustomRobot { .. }, ShipmentBody::Robot { .. })
             | (Recipient::Users(_) | Recipient::Group(_), ShipmentBody::Webhook(_)) => {
                 return Err(errors::mismatch());
             }
         };
-        let request = || self.robot.request(&self.http, receiver, msg_key, msg_param);
-        let token = self.tokens.valid().await?;
-        let first = self.attempt(shipment, request(), &token).await;
-        let refusal = match first {
-            Ok(accepted) => return Ok(accepted),
-            Err(refusal) if refusal.lesson == Lesson::Token => refusal,
-            Err(refusal) => return Err(self.cleaned(refusal, &[token.expose()])),
+        let robot = &self.app()?.robot;
+        let errand = Errand {
+            call: Call::Robot,
+            family: family(&shipment.recipient),
         };
-        tracing::info!(
-            dingtalk.account = %self.account,
-            error = %refusal.error.code,
-            "access token refused, a new one is fetched"
-        );
-        let fresh = self.tokens.after(&token).await?;
-        let second = self.attempt(shipment, request(), &fresh).await;
-        second.map_err(|refusal| self.cleaned(refusal, &[token.expose(), fresh.expose()]))
-    }
-
-    /// One call to the robot API.
-    async fn attempt(
-        &self,
-        shipment: &Shipment,
-        request: RequestBuilder,
-        token: &Secret,
-    ) -> Result<Accepted, Refusal> {
-        let request = send::authorised(request, token);
-        let judged = match self.http.call(request).await {
-            Ok(answer) => {
-                let judged = errors::judge(Call::Robot, &answer, Timestamp::now());
-                judged.map(|members| send::accepted(&members))
-            }
-            Err(lost) => Err(errors::lost(Call::Robot, &lost)),
-        };
-        self.settle(&shipment.recipient, judged)
+        let request = || robot.send(&self.http, receiver, msg_key, msg_param);
+        let read = |answer: &Members<'_>| Some(send::accepted(answer));
+        self.authorised(errand, &request, &read).await
     }
 
     /// One post to a session webhook.
     async fn post(&self, webhook: &SessionWebhook, body: &str) -> Result<Accepted, ApiError> {
+        let errand = Errand {
+            call: Call::Webhook,
+            family: ApiFamily::Webhook,
+        };
         let url = self.usable(webhook)?;
         let session = url
             .query_pairs()
             .find(|(name, _)| name == "session")
             .map(|(_, value)| value.into_owned())
             .unwrap_or_default();
-        let judged = match self.http.call(webhook::post(&self.http, url, body)).await {
-            Ok(answer) => {
-                errors::judge(Call::Webhook, &answer, Timestamp::now()).map(|_| Accepted::default())
-            }
-            Err(lost) => Err(errors::lost(Call::Webhook, &lost)),
-        };
-        let recipient = Recipient::Webhook(webhook.clone());
-        self.settle(&recipient, judged)
+        let request = webhook::post(&self.http, url, body);
+        self.attempt(errand, request, &|_| Some(Accepted::default()))
+            .await
             .map_err(|refusal| self.cleaned(refusal, &[webhook.url.expose(), &session]))
-    }
-
-    /// Counts a call and lets the pace learn from it.
-    fn settle(
-        &self,
-        recipient: &Recipient,
-        judged: Result<Accepted, Refusal>,
-    ) -> Result<Accepted, Refusal> {
-        let (family, lane) = (family(recipient), self.lane(recipient));
-        let outcome = judged
-            .as_ref()
-            .map_or_else(Refusal::outcome, |_| ApiOutcome::Accepted);
-        self.metrics.api_call(&self.account, family, outcome);
-        if judged
-            .as_ref()
-            .map_or_else(|refusal| refusal.error.class.billed(), |_| true)
-        {
-            self.metrics.billed(&self.account, family);
-        }
-        judged.map_err(|mut refusal| {
-            let lane = match refusal.lesson {
-                Lesson::Banned(_) => self.http.address(),
-                _ => lane,
-            };
-            if let Some(wait) = lane.learn(refusal.lesson) {
-                refusal.error.class = ErrorClass::RetryAfter(wait);
-                self.report_pace();
-            }
-            refusal
-        })
-    }
-
-    /// The error without the secrets of the call and of the account.
-    fn cleaned(&self, refusal: Refusal, secrets: &[&str]) -> ApiError {
-        let kept = self.tokens.kept();
-        let own = [Some(&self.client_secret), kept.as_ref()];
-        let own = own.into_iter().flatten().map(Secret::expose);
-        let secrets: Vec<&str> = secrets.iter().copied().chain(own).collect();
-        refusal.error.scrubbed(&secrets)
     }
 
     fn usable(&self, webhook: &SessionWebhook) -> Result<Url, ApiError> {
         webhook::usable(webhook, self.oapi.as_ref(), Timestamp::now())
     }
 
-    fn lane(&self, recipient: &Recipient) -> &Lane {
-        match recipient {
-            Recipient::Users(_) => &self.to_users,
-            Recipient::Group(_) => &self.to_groups,
-            Recipient::Webhook(_) => &self.to_webhooks,
+    /// The app that speaks for the account.
+    fn app(&self) -> Result<&App, ApiError> {
+        match &self.speaker {
+            Speaker::App(app) => Ok(app),
+            Speaker::CustomRobot(_) => Err(errors::no_app()),
         }
     }
 
-    fn report_pace(&self) {
-        let lanes = [&self.to_users, &self.to_groups, &self.to_webhooks];
-        let slowest = lanes
-            .iter()
-            .map(|lane| lane.rate())
-            .fold(f64::MAX, f64::min);
-        self.metrics.pace(&self.account, slowest);
+    /// What no error of this account may show.
+    fn secrets(&self) -> Vec<Secret> {
+        match &self.speaker {
+            Speaker::App(app) => {
+                let own = Some(app.client_secret.clone());
+                let all = [own, app.tokens.kept(), app.legacy.kept()];
+                all.into_iter().flatten().collect()
+            }
+            Speaker::CustomRobot(robot) => robot.secrets(),
+        }
+    }
+
+    /// Sends a second that may be made now, in the slowest family.
+    fn pace(&self) -> f64 {
+        match &self.speaker {
+            Speaker::App(_) => self.lanes.slowest_send(),
+            Speaker::CustomRobot(_) => Minute::rate(),
+        }
     }
 }
 
@@ -258,6 +251,7 @@ fn family(recipient: &Recipient) -> ApiFamily {
         Recipient::Users(_) => ApiFamily::SendUser,
         Recipient::Group(_) => ApiFamily::SendGroup,
         Recipient::Webhook(_) => ApiFamily::Webhook,
+        Recipient::CustomRobot { .. } => ApiFamily::CustomRobot,
     }
 }
 

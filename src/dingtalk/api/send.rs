@@ -34,7 +34,7 @@ pub(super) struct Robot {
 
 impl Robot {
     /// The send of one message; `msg_param` is JSON text, which DingTalk takes as a string.
-    pub(super) fn request(
+    pub(super) fn send(
         &self,
         http: &Http,
         receiver: Receiver<'_>,
@@ -55,8 +55,13 @@ impl Robot {
             "msgParam": msg_param,
             to: value,
         });
-        let url = format!("{}/v1.0/robot/{path}", self.api_url);
+        let url = self.url(&format!("robot/{path}"));
         http.client().post(url).json(&body)
+    }
+
+    /// Address of a path of the v1.0 API.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/v1.0/{path}", self.api_url)
     }
 }
 

@@ -11,6 +11,12 @@ pub enum Recipient {
     Group(String),
     /// Whoever spoke in the session.
     Webhook(SessionWebhook),
+    /// The group of the custom robot that the account is.
+    CustomRobot {
+        /// DingTalk's idempotency key: posts with the same one show one message. One per part, and
+        /// the same at each try (oapi.md, section 4.3).
+        msg_uuid: String,
+    },
 }
 
 /// One message in the form of one call: what fits, rendered for its path.
@@ -18,7 +24,7 @@ pub enum Recipient {
 pub struct Shipment {
     /// Who gets it.
     pub recipient: Recipient,
-    /// What: `msgKey` and `msgParam` for the robot API, the whole body for a webhook.
+    /// What: `msgKey` and `msgParam` for the robot API, the whole body for a webhook of either kind.
     pub body: ShipmentBody,
 }
 
@@ -32,7 +38,7 @@ pub enum ShipmentBody {
         /// JSON text of its parameters.
         msg_param: String,
     },
-    /// For a session webhook: JSON text of the body.
+    /// For a session webhook or a custom robot: JSON text of the body.
     Webhook(String),
 }
 

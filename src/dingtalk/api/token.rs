@@ -1,9 +1,10 @@
-//! The v1.0 access token of one account: fetched once for all who wait, renewed early, renewed by
-//! force when DingTalk refuses it (oapi.md, sections 1.1 and 1.4).
+//! An access token of one account: fetched once for all who wait, renewed early, renewed by force
+//! when DingTalk refuses it (oapi.md, sections 1.1, 1.3 and 1.4).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -22,10 +23,20 @@ const LIFE: Duration = Duration::from_secs(7200);
 /// Pause after a renewal that failed while the old token still works.
 const AGAIN: Duration = Duration::from_secs(20);
 
-/// The access token of one account.
+/// Where a token comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// `/v1.0/oauth2/accessToken` of the v1.0 API, whose token both families take.
+    Current,
+    /// `/gettoken` of the legacy API.
+    Legacy,
+}
+
+/// One access token of one account.
 #[derive(Debug)]
 pub(super) struct Tokens {
     http: Http,
+    source: Source,
     url: String,
     account: AccountName,
     client_id: String,
@@ -54,14 +65,18 @@ struct Token {
 impl Tokens {
     pub(super) fn new(
         http: Http,
-        dingtalk: &config::Dingtalk,
+        (source, dingtalk): (Source, &config::Dingtalk),
         name: AccountName,
         account: &config::Account,
         metrics: Metrics,
     ) -> Self {
         Self {
             http,
-            url: format!("{}/v1.0/oauth2/accessToken", dingtalk.api_url),
+            source,
+            url: match source {
+                Source::Current => format!("{}/v1.0/oauth2/accessToken", dingtalk.api_url),
+                Source::Legacy => format!("{}/gettoken", dingtalk.oapi_url),
+            },
             account: name,
             client_id: account.client_id.clone(),
             client_secret: account.client_secret.clone(),
@@ -153,15 +168,17 @@ impl Tokens {
     async fn fetch(&self) -> Result<Token, ApiError> {
         self.http.address().slot().await;
         let secret = self.client_secret.expose();
-        let body = json!({ "appKey": self.client_id, "appSecret": secret });
-        let request = self.http.client().post(&self.url).json(&body);
         let asked_at = Instant::now();
-        let fetched = match self.http.call(request).await {
+        let fetched = match self.http.call(self.request()).await {
             Ok(answer) => {
                 let judged = errors::judge(Call::Token, &answer, Timestamp::now());
                 judged.map(|members| {
-                    let value = members.filled("accessToken");
-                    let life = members.integer("expireIn");
+                    let (value, life) = match self.source {
+                        Source::Current => ("accessToken", "expireIn"),
+                        Source::Legacy => ("access_token", "expires_in"),
+                    };
+                    let value = members.filled(value);
+                    let life = members.integer(life);
                     let life = life.and_then(|seconds| u64::try_from(seconds).ok());
                     let life = life.map_or(LIFE, Duration::from_secs).min(LIFE * 12);
                     (value.map(|value| Secret::new(value.into_owned())), life)
@@ -179,11 +196,25 @@ impl Tokens {
                     ends_at: asked_at + life,
                 });
             }
-            Ok((None, _)) => errors::without_token(),
+            Ok((None, _)) => errors::without_result(Call::Token, "access token"),
             Err(refusal) => refusal,
         };
         self.learn(&refusal);
         Err(refusal.error.scrubbed(&[secret]))
+    }
+
+    fn request(&self) -> RequestBuilder {
+        let (id, secret) = (self.client_id.as_str(), self.client_secret.expose());
+        let client = self.http.client();
+        match self.source {
+            Source::Current => client
+                .post(&self.url)
+                .json(&json!({ "appKey": id, "appSecret": secret })),
+            // The legacy API knows no other place for the secret than the address.
+            Source::Legacy => client
+                .get(&self.url)
+                .query(&[("appkey", id), ("appsecret", secret)]),
+        }
     }
 
     fn learn(&self, refusal: &Refusal) {

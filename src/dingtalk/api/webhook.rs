@@ -7,7 +7,7 @@ use reqwest::{RequestBuilder, Url};
 use super::failure::{ApiError, ErrorClass};
 use super::http::Http;
 use crate::dingtalk::payload::SessionWebhook;
-use crate::message::Timestamp;
+use crate::message::{Secret, Timestamp};
 
 /// A webhook is not used so shortly before its end.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -24,6 +24,14 @@ pub(super) fn is_dingtalk(url: &Url) -> bool {
     url.scheme() == "https"
         && url.port_or_known_default() == Some(443)
         && DOMAINS.into_iter().any(own)
+}
+
+/// The URL, when it leads to DingTalk or to the configured `oapi_url`, without detours.
+pub(super) fn allowed(url: &Secret, oapi: Option<&Url>) -> Option<Url> {
+    let url = Url::parse(url.expose()).ok()?;
+    let configured = oapi.is_some_and(|oapi| oapi.origin() == url.origin());
+    let plain = url.username().is_empty() && url.password().is_none();
+    (plain && (configured || is_dingtalk(&url))).then_some(url)
 }
 
 /// The URL of a webhook that may be posted to now.
@@ -50,12 +58,7 @@ pub(super) fn usable(
             "the session webhook leads neither to DingTalk nor to dingtalk.oapi_url: not posted to",
         )
     };
-    let url = Url::parse(webhook.url.expose()).map_err(|_| forbidden())?;
-    let configured = oapi.is_some_and(|oapi| oapi.origin() == url.origin());
-    let plain = url.username().is_empty() && url.password().is_none();
-    if !plain || !(configured || is_dingtalk(&url)) {
-        return Err(forbidden());
-    }
+    let url = allowed(&webhook.url, oapi).ok_or_else(forbidden)?;
     if webhook.expires_at <= now.after(MARGIN) {
         return Err(gone(
             "webhook-expired",
@@ -76,7 +79,6 @@ pub(super) fn post(http: &Http, url: Url, body: &str) -> RequestBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Secret;
 
     fn verdict(url: &str, left: u64) -> Result<Url, ApiError> {
         let now = Timestamp::now();

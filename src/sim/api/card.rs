@@ -96,14 +96,13 @@ pub(super) async fn stream(
             error: on("isError"),
         };
         let mut world = shared.world();
-        let limit = shared.options.calls_per_second;
-        let within = world.within_rate(&app, CARD_STREAMING_PATH, limit);
+        let admitted = admit_call(&shared, &mut world, &app, CARD_STREAMING_PATH);
         let card = world.deck.card_mut(&app, text(&body, "outTrackId"));
-        if !within {
+        if let Err(refusal) = admitted {
             if let Some(card) = card {
-                card.turn_away(&frame, CardRefusal::TooFast);
+                card.turn_away(&frame, &refusal.code);
             }
-            return Err(Refusal::qps());
+            return Err(refusal);
         }
         out_track_id(&body)?;
         let card =
@@ -167,11 +166,21 @@ pub(super) fn admit(
     api: &str,
 ) -> Result<(Arc<str>, Value), Refusal> {
     let (app, body) = read(shared, headers, body)?;
-    let limit = shared.options.calls_per_second;
-    if !shared.world().within_rate(&app, api, limit) {
-        return Err(Refusal::qps());
-    }
+    admit_call(shared, &mut shared.world(), &app, api)?;
     Ok((app, body))
+}
+
+/// Counts a call of the app, or refuses it.
+fn admit_call(
+    shared: &Shared,
+    world: &mut World,
+    app: &Arc<str>,
+    api: &str,
+) -> Result<(), Refusal> {
+    if world.within_rate(app, api, shared.options.calls_per_second) {
+        return Ok(());
+    }
+    Err(Refusal::qps())
 }
 
 /// The card that a body asks to create.

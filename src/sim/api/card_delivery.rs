@@ -199,6 +199,7 @@ impl Target {
                 .collect(),
             error: carrier_id.is_none().then(|| ILLEGAL_SPACE.to_owned()),
             carrier_id,
+            recalled: false,
             space_id: self.space_id,
         }
     }

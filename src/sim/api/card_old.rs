@@ -135,6 +135,7 @@ fn delivery(world: &World, body: &Value) -> Result<CardDelivery, CardRefusal> {
         recipients: Vec::new(),
         carrier_id: Some(new_carrier()),
         error: None,
+        recalled: false,
     })
 }
 

@@ -28,8 +28,6 @@ use crate::sim::state::Shared;
 const SKEW: Duration = Duration::from_secs(3600);
 /// Posts per minute before the robot is muted.
 const PER_MINUTE: usize = 20;
-/// The span in which posts are counted.
-const MINUTE: Duration = Duration::from_secs(60);
 /// Idempotency keys that are remembered per robot.
 const KEPT_UUIDS: usize = 10_000;
 
@@ -50,7 +48,7 @@ pub struct CustomRobot {
 pub(in crate::sim) struct CustomState {
     robot: CustomRobot,
     posts: VecDeque<Instant>,
-    muted_until: Option<Instant>,
+    pub(in crate::sim) muted_until: Option<Instant>,
     uuids: HashSet<String>,
 }
 
@@ -115,9 +113,8 @@ fn apply(
         .ok_or_else(|| Refusal::oapi(300_001, "token is not exist"))?;
     sent.to = vec![state.robot.group.clone()];
     check_sign(&state.robot, query)?;
-    let text = body.to_string();
     let keywords = &state.robot.keywords;
-    if !keywords.is_empty() && !keywords.iter().any(|word| text.contains(word)) {
+    if !keywords.is_empty() && !keywords.iter().any(|word| says(body, word)) {
         return Err(Refusal::oapi(310_000, "keywords not in content"));
     }
     let uuid = body.get("msgUuid").and_then(Value::as_str);
@@ -125,10 +122,13 @@ fn apply(
         return Ok(Applied::Repeated);
     }
     if state.muted_until.is_some_and(|until| until > now) {
+        if shared.options.mute_extends {
+            state.muted_until = Some(now + shared.options.mute_for);
+        }
         return Err(too_fast());
     }
     while let Some(first) = state.posts.front()
-        && now.duration_since(*first) >= MINUTE
+        && now.duration_since(*first) >= shared.options.webhook_span
     {
         state.posts.pop_front();
     }
@@ -143,6 +143,19 @@ fn apply(
         state.uuids.insert(uuid.to_owned());
     }
     Ok(Applied::Sent)
+}
+
+/// Whether a word stands in what people read of a post: in its content, not in its keys.
+fn says(body: &Value, word: &str) -> bool {
+    match body {
+        Value::String(text) => text.contains(word),
+        Value::Array(items) => items.iter().any(|item| says(item, word)),
+        Value::Object(keys) => keys
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "msgtype" | "msgUuid" | "at"))
+            .any(|(_, value)| says(value, word)),
+        _ => false,
+    }
 }
 
 fn check_sign(robot: &CustomRobot, query: &SendQuery) -> Result<(), Refusal> {

@@ -52,6 +52,14 @@ impl Refusal {
         )
     }
 
+    pub(super) fn month_used_up() -> Self {
+        Self::v1(
+            StatusCode::FORBIDDEN,
+            "Forbidden.AccessDenied.ApiCountLimitForOrg",
+            "当月调用次数已达上限",
+        )
+    }
+
     pub(super) fn missing_body() -> Self {
         Self::bad("Missingbody", "body is mandatory for this action.")
     }

@@ -1,22 +1,29 @@
 //! Both API families on one port, with faults in front of every route. It knows no WebSocket.
 
+mod admission;
 mod card;
 mod card_delivery;
 mod card_old;
+mod contact;
 mod custom;
+mod download;
+mod emotion;
 mod errors;
 mod listener;
 mod open;
+mod read_status;
+mod recall;
 mod robot;
 mod sends;
+mod spoil;
 mod token;
+mod upload;
 mod webhook;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -27,6 +34,7 @@ pub use self::custom::CustomRobot;
 pub(super) use self::custom::CustomState;
 use self::errors::{Refusal, request_id};
 use self::listener::{Scissors, Wires};
+use self::spoil::spoiled;
 use super::armed::CallFault;
 use super::control;
 
@@ -63,6 +71,28 @@ pub const TOKEN_PATH: &str = "/v1.0/oauth2/accessToken";
 /// Path of the legacy token.
 pub const LEGACY_TOKEN_PATH: &str = "/gettoken";
 
+/// Path of uploads.
+pub const MEDIA_UPLOAD_PATH: &str = "/media/upload";
+/// Path that turns download codes into URLs.
+pub const MEDIA_DOWNLOAD_PATH: &str = "/v1.0/robot/messageFiles/download";
+/// Where those URLs point: a prefix, for faults with a `*` behind it.
+pub const MEDIA_OBJECT_PATH: &str = "/sim-oss/";
+
+/// Path that takes messages to people back; DingTalk spells it differently from the send.
+pub const RECALL_USER_PATH: &str = "/v1.0/robot/otoMessages/batchRecall";
+/// Path that takes messages to groups back.
+pub const RECALL_GROUP_PATH: &str = "/v1.0/robot/groupMessages/recall";
+/// Path that tells who of the people read a message.
+pub const READ_STATUS_PATH: &str = "/v1.0/robot/oToMessages/readStatus";
+/// Path that tells who of a group read a message.
+pub const GROUP_READ_STATUS_PATH: &str = "/v1.0/robot/groupMessages/query";
+/// Path of reactions.
+pub const EMOTION_PATH: &str = "/v1.0/robot/emotion/reply";
+/// Path that takes reactions back.
+pub const EMOTION_RECALL_PATH: &str = "/v1.0/robot/emotion/recall";
+/// Path that tells the staff id of a unionId.
+pub const UNION_ID_PATH: &str = "/topapi/user/getbyunionid";
+
 /// Serves until the simulator stops.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let stop = shared.stop.clone();
@@ -86,6 +116,8 @@ fn router(shared: &Arc<Shared>) -> Router {
         .route(WEBHOOK_PATH, post(webhook::send_by_session))
         .route(CUSTOM_ROBOT_PATH, post(custom::send))
         .route(FAILED_EVENTS_PATH, get(token::failed_events))
+        .merge(media())
+        .merge(verbs())
         .fallback(async || Refusal::not_found())
         .method_not_allowed_fallback(async || Refusal::not_found())
         .layer(from_fn_with_state(Arc::clone(shared), with_faults));
@@ -95,6 +127,32 @@ fn router(shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
+/// Files, both ways.
+fn media() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(
+            MEDIA_UPLOAD_PATH,
+            post(upload::upload)
+                .get(upload::not_post)
+                .layer(DefaultBodyLimit::disable()),
+        )
+        .route(MEDIA_DOWNLOAD_PATH, post(download::download))
+        .route("/sim-oss/{name}", get(download::object))
+}
+
+/// What is done with messages that are there, and who people are.
+fn verbs() -> Router<Arc<Shared>> {
+    Router::new()
+        .route(RECALL_USER_PATH, post(recall::from_users))
+        .route(RECALL_GROUP_PATH, post(recall::from_group))
+        .route(READ_STATUS_PATH, get(read_status::of_users))
+        .route(GROUP_READ_STATUS_PATH, post(read_status::of_group))
+        .route(EMOTION_PATH, post(emotion::reply))
+        .route(EMOTION_RECALL_PATH, post(emotion::recall))
+        .route(UNION_ID_PATH, post(contact::by_union_id))
+}
+
+/// Interactive cards.
 fn cards() -> Router<Arc<Shared>> {
     Router::new()
         .route(CARD_PATH, post(card::create).put(card::update))
@@ -122,23 +180,7 @@ async fn with_faults(
     let name = fault.as_ref().map(CallFault::name);
     let answered = match fault {
         None => Some(next.run(request).await),
-        Some(CallFault::Reject(status, body)) => Some(rejection(status, body)),
-        Some(CallFault::ApplyThenFail(status)) => {
-            next.run(request).await;
-            Some(rejection(
-                status,
-                r#"{"code":"system.error","message":"未知的系统错误"}"#.to_owned(),
-            ))
-        }
-        Some(CallFault::Delay(wait)) => {
-            tokio::time::sleep(wait).await;
-            Some(next.run(request).await)
-        }
-        Some(CallFault::ApplyThenHold | CallFault::ApplyThenCut) => {
-            next.run(request).await;
-            None
-        }
-        Some(CallFault::Hold | CallFault::CutCall) => None,
+        Some(fault) => spoiled(fault, request, next).await,
     };
     let call = Call {
         at: Timestamp::now(),
@@ -165,22 +207,11 @@ async fn with_faults(
     }
 }
 
-fn rejection(status: u16, body: String) -> Response {
-    let kind = match body.as_bytes().first() {
-        Some(b'<') => "text/html",
-        _ => "application/json;charset=utf-8",
-    };
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let kind = HeaderValue::from_static(kind);
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
 /// Adds the headers that DingTalk's answers carry.
 fn branded(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::SERVER, HeaderValue::from_static("DingTalk/1.0.0"));
+    let server = HeaderValue::from_static("DingTalk/1.0.0");
+    headers.entry(header::SERVER).or_insert(server);
     if let Ok(id) = HeaderValue::from_str(&request_id()) {
         headers.insert("x-acs-request-id", id);
     }

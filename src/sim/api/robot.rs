@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::errors::Refusal;
 use super::sends::conclude;
 use super::token::is_json;
+use super::upload::check_media;
 use super::{GROUP_SEND_PATH, USER_SEND_PATH};
 use crate::sim::record::{Sent, SentVia, Verdict};
 use crate::sim::state::{Shared, World};
@@ -118,11 +119,10 @@ fn apply(shared: &Shared, app: &Arc<str>, body: &Value, sent: &mut Sent) -> Resu
         _ => GROUP_SEND_PATH,
     };
     let mut world = shared.world();
-    if !world.within_rate(app, path, shared.options.calls_per_second) {
-        return Err(Refusal::qps());
-    }
+    world.admit(&shared.options, app, path)?;
     check_robot(&world, app, body)?;
     check_message(body)?;
+    check_media(&world, &sent.msg_key, &sent.msg_param)?;
     match sent.via {
         SentVia::User => check_users(body)?,
         _ => check_group(&world, body)?,
@@ -260,7 +260,8 @@ fn names_a_chat(users: Option<&Vec<Value>>) -> bool {
     users.any(|user| user.starts_with("cid"))
 }
 
-fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
+/// Whether the body names a group that exists.
+pub(super) fn check_group(world: &World, body: &Value) -> Result<(), Refusal> {
     let group = body
         .get("openConversationId")
         .and_then(Value::as_str)

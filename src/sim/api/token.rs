@@ -131,7 +131,7 @@ pub(super) async fn legacy_token(
 #[derive(Deserialize)]
 pub(super) struct TokenQuery {
     #[serde(default)]
-    access_token: String,
+    pub(super) access_token: String,
 }
 
 /// The events of an app that were given up; each call forgets what it returned

@@ -1,7 +1,6 @@
 //! Session webhooks: replies into the chat of an inbound message (oapi.md, sections 4.1 and 4.2).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Query, State};
@@ -19,8 +18,6 @@ use crate::sim::state::{Shared, World};
 
 /// Bytes that a body may have.
 const MAX_BODY: usize = 20_000;
-/// The span in which webhook posts are counted.
-const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 pub(super) struct SessionQuery {
@@ -56,8 +53,21 @@ fn apply(shared: &Shared, session: &str, sent: &mut Sent) -> Result<(), Refusal>
     let app = Arc::clone(&live.app);
     sent.app = app.as_ref().to_owned();
     sent.to = vec![live.chat.clone()];
-    if world.is_muted(&app) || !world.may_post(&app, shared) {
+    if world.is_muted(&app) {
+        if let Some(app) = world
+            .apps
+            .get_mut(&app)
+            .filter(|_| shared.options.mute_extends)
+        {
+            app.muted_until = Some(Instant::now() + shared.options.mute_for);
+        }
         return Err(too_fast());
+    }
+    if !world.may_post(&app, shared) {
+        return Err(too_fast());
+    }
+    if !world.bill_webhook(&app, shared.options.webhook_quota) {
+        return Err(Refusal::oapi(90030, "当月Webhook调用次数已达上限"));
     }
     Ok(())
 }
@@ -100,7 +110,7 @@ impl World {
         };
         let now = Instant::now();
         while let Some(first) = app.webhook_posts.front()
-            && now.duration_since(*first) >= MINUTE
+            && now.duration_since(*first) >= shared.options.webhook_span
         {
             app.webhook_posts.pop_front();
         }

@@ -210,8 +210,8 @@ impl Card {
     }
 
     /// Writes down a frame that was refused before the card saw it.
-    pub(in crate::sim) fn turn_away(&mut self, frame: &Frame<'_>, refusal: CardRefusal) {
-        let code = refusal.code().to_owned();
+    pub(in crate::sim) fn turn_away(&mut self, frame: &Frame<'_>, code: &str) {
+        let code = code.to_owned();
         self.write_down(frame, FrameVerdict::Refused { code });
     }
 

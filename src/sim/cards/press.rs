@@ -35,8 +35,8 @@ impl CardView {
         if !press.space_id.is_empty() {
             return press.space_id.clone();
         }
-        let mut reached = self.deliveries.iter().filter(|one| one.error.is_none());
-        let group = reached.find(|one| one.space_type != "IM_ROBOT");
+        let mut standing = self.deliveries.iter().filter(|one| one.stands());
+        let group = standing.find(|one| one.space_type != "IM_ROBOT");
         group.map(|one| one.space_id.clone()).unwrap_or_default()
     }
 }

@@ -102,8 +102,8 @@ impl CardView {
 
     /// The chats that it stands in, in the order of deliveries.
     pub fn chats(&self) -> impl Iterator<Item = &str> {
-        let reached = self.deliveries.iter().filter(|one| one.error.is_none());
-        reached.map(|one| one.space_id.as_str())
+        let standing = self.deliveries.iter().filter(|one| one.stands());
+        standing.map(|one| one.space_id.as_str())
     }
 
     /// The text blocks of a card of the old API, one a line.
@@ -136,6 +136,15 @@ pub struct CardDelivery {
     pub carrier_id: Option<String>,
     /// Why it was refused, inside a 200.
     pub error: Option<String>,
+    /// Whether it was taken back by its carrier id.
+    pub recalled: bool,
+}
+
+impl CardDelivery {
+    /// Whether people can see the card there.
+    pub fn stands(&self) -> bool {
+        self.error.is_none() && !self.recalled
+    }
 }
 
 /// What became of a streamed frame.

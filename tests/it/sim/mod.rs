@@ -5,7 +5,10 @@ mod cards;
 mod control;
 mod delivery;
 mod link_faults;
+mod media;
 mod opening;
+mod quota;
+mod recall;
 
 use std::time::Duration;
 
@@ -142,9 +145,13 @@ pub(super) fn data(frame: &Value) -> Value {
 }
 
 pub(super) async fn token(sim: &Sim) -> String {
+    token_of(sim, APP, "secret-1").await
+}
+
+pub(super) async fn token_of(sim: &Sim, app: &str, secret: &str) -> String {
     let answer: Value = http()
         .post(format!("{}{TOKEN_PATH}", sim.api_url()))
-        .json(&json!({"appKey": APP, "appSecret": "secret-1"}))
+        .json(&json!({"appKey": app, "appSecret": secret}))
         .send()
         .await
         .unwrap()

@@ -1,7 +1,8 @@
 //! DingTalk's codes, one row each: the rule that follows and the cure that a person needs. The names
 //! are DingTalk's own, typing errors included. It knows no HTTP.
 
-use super::judge::Call;
+use super::super::answer::Words;
+use super::refusal::Call;
 
 /// What a code means, before it is known what was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,18 @@ const TEMPLATE: &str =
 const MUTED: &str =
     "lift the ban on speaking for the robot: group settings, 群管理 / Group management";
 const DIRECT: &str = "publish the app for the user: 版本管理与发布 / Version Management with that user in its visible range, robot enabled, in the developer console";
+const CARD_TEMPLATE: &str = "publish the template in the card platform (open-dev.dingtalk.com, 卡片平台 / Card Platform) under the app of this account, and set card_template to its id";
+const CARD_KEY: &str = "the template lacks the variable that is streamed: set card_key of the account to a variable of card_template";
+const CARD_SPACE: &str =
+    "the robot must be in the group, and the user in the organisation of the app";
+const CARD_ID: &str = "outTrackId has at most 64 characters";
+const EXPIRED: &str = "download codes end soon and belong to one robot: fetch at once, with the robot_code that got the message";
+const RECALL: &str =
+    "messages are recalled by the robot that sent them, within 24 hours, at most 20 at once";
+const FORMAT: &str = "image: jpg, gif, png, bmp; audio: amr, mp3, wav; video: mp4; file: doc, docx, xls, xlsx, ppt, pptx, zip, pdf, rar";
+const SIZE: &str = "at most 20 MB, audio at most 2 MB";
+const CLOCK: &str = "set the clock of this host: signatures hold for an hour";
+const ROBOT_URL: &str = "copy the webhook of the robot anew from the group settings, 机器人 / Robots, into the configuration of the account";
 const ACCESS: &str = "grant qyapi_robot_sendmsg under 权限管理 / Permissions of the app in the developer console (open-dev.dingtalk.com)";
 const SECURITY: &str = "change the robot's 安全设置 / Security Settings (keywords, signature, addresses): group settings, 机器人 / Robots";
 const QUOTA: &str = "the monthly quota of the organisation is used up: extend it under 资源管理 / Resources in the developer console, or wait for the month to turn";
@@ -63,21 +76,36 @@ pub(super) const FORBIDDEN: &str = "DingTalk gave no reason: check 权限管理 
 /// Cure of a ban.
 pub(super) const BANNED: &str = "this host's address calls DingTalk too often or stands behind a firewall: check what else calls from it";
 
-/// What cures a missing permission.
-pub(super) fn permission_cure(scopes: &[String]) -> String {
-    if scopes.is_empty() {
-        return ACCESS.to_owned();
-    }
+/// What cures a missing permission: DingTalk names it, else it is the one that the call is known to
+/// need.
+pub(super) fn permission_cure(call: Call, scopes: &[String]) -> String {
+    let needed = match call {
+        Call::Card => "Card.Instance.Write",
+        Call::CardStream => "Card.Streaming.Write",
+        Call::Upload => "qyapi_base",
+        Call::Contact => "qyapi_get_member",
+        Call::Token
+        | Call::Robot
+        | Call::Webhook
+        | Call::CustomRobot
+        | Call::Recall
+        | Call::Emotion
+        | Call::Query => "qyapi_robot_sendmsg",
+    };
+    let scopes = match scopes {
+        [] => needed.to_owned(),
+        named => named.join(", "),
+    };
     format!(
-        "grant {} under 权限管理 / Permissions of the app in the developer console (open-dev.dingtalk.com)",
-        scopes.join(", ")
+        "grant {scopes} under 权限管理 / Permissions of the app in the developer console (open-dev.dingtalk.com)"
     )
 }
 
-/// The rule for `code` and what cures it; `None` for a code that no table knows.
+/// The rule for a code and what cures it; `None` for a code that no table knows.
 ///
 /// The rate limits stand first: they share a prefix with the missing permissions (oapi.md, 9.2).
-pub(super) fn rule(call: Call, code: &str) -> Option<(Rule, Option<&'static str>)> {
+pub(super) fn rule(call: Call, words: &Words) -> Option<(Rule, Option<&'static str>)> {
+    let code = words.code.as_str();
     let lower = code.to_ascii_lowercase();
     if lower.contains("qpslimit") || lower.starts_with("throttling") {
         return Some((Rule::Qps, None));
@@ -87,6 +115,9 @@ pub(super) fn rule(call: Call, code: &str) -> Option<(Rule, Option<&'static str>
     }
     if lower.contains("apicountlimit") {
         return Some((Rule::Month, Some(QUOTA)));
+    }
+    if let Some((rule, cure)) = by_call(call, words) {
+        return Some((rule, (!cure.is_empty()).then_some(cure)));
     }
     let numbered = code
         .trim_start_matches('-')
@@ -99,14 +130,29 @@ pub(super) fn rule(call: Call, code: &str) -> Option<(Rule, Option<&'static str>
         FAMILIES.iter().find(|row| starts(row.0))
     });
     let (_, rule, cure) = *row?;
-    // On a webhook these say that the address is of no use, not that the message is.
-    let rule = match (call, rule, code) {
-        (Call::Webhook, Rule::Permanent, "token.notExisted" | "invalidParameter.token.invalid") => {
-            Rule::Session
-        }
-        _ => rule,
-    };
     Some((rule, (!cure.is_empty()).then_some(cure)))
+}
+
+/// Codes that mean something else, or something more, to one kind of call.
+fn by_call(call: Call, words: &Words) -> Option<(Rule, &'static str)> {
+    let said = |word: &str| words.message.contains(word);
+    match (call, words.code.as_str()) {
+        // These say that the address is of no use, not that the message is.
+        (
+            Call::Webhook | Call::CustomRobot,
+            "token.notExisted" | "invalidParameter.token.invalid",
+        )
+        | (Call::CustomRobot, "300001" | "300005" | "400101") => Some((Rule::Session, ROBOT_URL)),
+        // One code for all three security settings (oapi.md, section 4.3).
+        (Call::CustomRobot, "310000") if said("timestamp") => Some((Rule::Hold, CLOCK)),
+        (Call::CustomRobot, "310000") if said("sign") || said("whitelist") => {
+            Some((Rule::Hold, SECURITY))
+        }
+        (Call::CardStream, "unknownError") => Some((Rule::Permanent, CARD_KEY)),
+        // Just sent, or long ago: DingTalk does not tell which (oapi.md, section 3.3).
+        (Call::Query, "processQueryKey.expireTime") => Some((Rule::Later(2), RECALL)),
+        _ => None,
+    }
 }
 
 type Row = (&'static str, Rule, &'static str);
@@ -230,6 +276,36 @@ const NAMED: &[Row] = &[
     ("too.many.people", Rule::Later(2), ""),
     ("toomuch.msg", Rule::Qpm, ""),
     ("unknown.send.result", Rule::Ambiguous, ""),
+    // Recalls and read states (oapi.md, section 3).
+    ("not.allowed.robotCode", Rule::Permanent, RECALL),
+    ("robot.processQueryKey.expired", Rule::Permanent, RECALL),
+    ("processQueryKey.expireTime", Rule::Permanent, RECALL),
+    ("invalid.processQueryKey", Rule::Permanent, RECALL),
+    (
+        "invalidParameter.processQueryKeys.overMax",
+        Rule::Permanent,
+        RECALL,
+    ),
+    ("notRevoke.all.messages", Rule::Permanent, RECALL),
+    ("openConversationId.notExisted", Rule::Permanent, ""),
+    ("conversation.org.dismatch", Rule::Permanent, ""),
+    ("miss.chatbotId", Rule::Permanent, ROBOT),
+    // Media (oapi.md, section 5.2).
+    (
+        "invalidParameter.robotCode.downloadCode",
+        Rule::Permanent,
+        EXPIRED,
+    ),
+    // Cards (oapi.md, section 6.7).
+    ("param.templateNotExist", Rule::Permanent, CARD_TEMPLATE),
+    ("param.templateUnpublished", Rule::Permanent, CARD_TEMPLATE),
+    ("param.cardTemplateIdEmpty", Rule::Permanent, CARD_TEMPLATE),
+    ("param.userIdNotExist", Rule::Permanent, STAFF),
+    ("param.userIdEmpty", Rule::Permanent, STAFF),
+    ("param.openSpaceIdInvalid", Rule::Permanent, CARD_SPACE),
+    ("param.stream.keyEmpty", Rule::Permanent, CARD_KEY),
+    ("param.stream.content", Rule::Permanent, SHORTER),
+    ("outTrackId.outOfLimit", Rule::Permanent, CARD_ID),
     ("system.error", Rule::Fault, ""),
     ("system.err", Rule::Fault, ""),
     ("send.ding.exception", Rule::Fault, ""),
@@ -253,11 +329,20 @@ const LEGACY: &[Row] = &[
     ("40001", Rule::Token, CREDENTIALS),
     ("40003", Rule::Permanent, STAFF),
     ("40014", Rule::Token, CREDENTIALS),
+    ("40004", Rule::Permanent, FORMAT),
+    ("40005", Rule::Permanent, FORMAT),
+    ("40006", Rule::Permanent, SIZE),
+    ("40007", Rule::Permanent, ""),
     ("40035", Rule::Permanent, ""),
     ("40089", Rule::Hold, CREDENTIALS),
     ("41001", Rule::Token, CREDENTIALS),
+    ("41005", Rule::Permanent, "an empty file is not taken"),
     ("42001", Rule::Token, CREDENTIALS),
+    ("43002", Rule::Permanent, ""),
     ("43004", Rule::Permanent, ""),
+    ("43008", Rule::Permanent, ""),
+    ("44001", Rule::Permanent, "an empty file is not taken"),
+    ("45001", Rule::Permanent, SIZE),
     ("60011", Rule::Permission, ""),
     ("60020", Rule::Hold, ADDRESS),
     ("60121", Rule::Permanent, STAFF),

@@ -3,95 +3,23 @@
 
 use std::time::Duration;
 
-use time::{Date, Month, OffsetDateTime, UtcOffset};
-
 use super::super::answer::{Answer, Body, Words};
 use super::super::failure::{ApiError, ErrorClass};
+use super::calendar::{until_next_minute, until_next_month};
 use super::codes::{self, Rule};
+use super::complaint::{Complaint, complaint};
+use super::refusal::{Call, HOLD, LATER, Lesson, Refusal};
 use crate::dingtalk::json::Members;
 use crate::message::Timestamp;
-use crate::telemetry::ApiOutcome;
 
 /// How long DingTalk bans an address that called too often (oapi.md, section 9.4).
 pub(in crate::dingtalk::api) const BAN: Duration = Duration::from_secs(300);
-/// How long an account is held when only a person can help.
-pub(super) const HOLD: Duration = Duration::from_secs(300);
-/// Wait after an answer that says nothing but "later".
-const LATER: Duration = Duration::from_secs(2);
-/// Wait after a call that never reached DingTalk.
-const RECONNECT: Duration = Duration::from_secs(1);
 /// Shortest punishment for too many calls a second (oapi.md, section 9.2).
 const PENALTY: Duration = Duration::from_secs(1);
 /// First mute of a webhook that was used too often (oapi.md, section 9.6).
 pub(in crate::dingtalk::api) const MUTE: Duration = Duration::from_secs(60);
 /// Longest wait that a `Retry-After` header may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
-
-/// What was called: the same code means different things to different calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::dingtalk::api) enum Call {
-    /// An access token: nothing was sent, whatever happened.
-    Token,
-    /// `oToMessages/batchSend` or `groupMessages/send`.
-    Robot,
-    /// A session webhook.
-    Webhook,
-}
-
-/// A failed call, with what the pace and the token have to learn from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dingtalk::api) struct Refusal {
-    /// For the caller; not scrubbed yet.
-    pub(in crate::dingtalk::api) error: ApiError,
-    /// For the bridge's own state.
-    pub(in crate::dingtalk::api) lesson: Lesson,
-}
-
-/// What a refusal teaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::dingtalk::api) enum Lesson {
-    /// Nothing.
-    None,
-    /// One chat or receiver is too busy: the pace of the others stays.
-    Later,
-    /// The access token is not valid any more.
-    Token,
-    /// The pace is too fast; nothing is taken for this long.
-    TooFast(Duration),
-    /// The webhooks of the robot are muted.
-    Muted,
-    /// Every call from this address is refused for this long.
-    Banned(Duration),
-}
-
-impl Refusal {
-    /// How the call counts.
-    pub(in crate::dingtalk::api) fn outcome(&self) -> ApiOutcome {
-        match (self.lesson, self.error.class) {
-            (Lesson::Later | Lesson::TooFast(_) | Lesson::Muted | Lesson::Banned(_), _) => {
-                ApiOutcome::Throttled
-            }
-            (_, ErrorClass::RetryAfter(_)) => ApiOutcome::Failed,
-            (_, ErrorClass::Ambiguous) => ApiOutcome::Ambiguous,
-            (_, ErrorClass::Permanent | ErrorClass::WebhookGone | ErrorClass::Park(_)) => {
-                ApiOutcome::Refused
-            }
-        }
-    }
-}
-
-/// A call that got no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::dingtalk::api) enum Lost {
-    /// It did not leave: no connection.
-    Unsent(String),
-    /// It may have left, and no answer came in time.
-    Late,
-    /// It may have left, and the connection broke.
-    Broken(String),
-    /// It could not even be written down (an illegal URL or header).
-    Unwritable(String),
-}
 
 /// Tells a success from a refusal: the members of the answer, or what the refusal means.
 ///
@@ -120,93 +48,6 @@ pub(in crate::dingtalk::api) fn judge<'a>(
     }
 }
 
-/// What a call without an answer means.
-pub(in crate::dingtalk::api) fn lost(call: Call, lost: &Lost) -> Refusal {
-    let (code, class, message) = match lost {
-        Lost::Unsent(detail) => (
-            "connect",
-            ErrorClass::RetryAfter(RECONNECT),
-            format!("no connection to DingTalk: {detail}"),
-        ),
-        Lost::Late => (
-            "timeout",
-            ErrorClass::Ambiguous,
-            "no answer in time".to_owned(),
-        ),
-        Lost::Broken(detail) => (
-            "broken",
-            ErrorClass::Ambiguous,
-            format!("the connection broke before the answer: {detail}"),
-        ),
-        Lost::Unwritable(detail) => (
-            "request",
-            ErrorClass::Permanent,
-            format!("the request cannot be written: {detail}"),
-        ),
-    };
-    let error = ApiError {
-        class: tempered(call, class),
-        code: code.to_owned(),
-        message,
-        cure: None,
-    };
-    Refusal {
-        error,
-        lesson: Lesson::None,
-    }
-}
-
-/// What a token answer without a token means: something else than DingTalk answered.
-pub(in crate::dingtalk::api) fn without_token() -> Refusal {
-    let error = ApiError {
-        class: ErrorClass::RetryAfter(LATER),
-        code: "unreadable".to_owned(),
-        message: "the answer has a success status and no access token".to_owned(),
-        cure: Some(codes::HOST.to_owned()),
-    };
-    Refusal {
-        error,
-        lesson: Lesson::None,
-    }
-}
-
-/// A body that was rendered for another path: a fault of the bridge, never sent.
-pub(in crate::dingtalk::api) fn mismatch() -> ApiError {
-    ApiError {
-        class: ErrorClass::Permanent,
-        code: "shipment".to_owned(),
-        message: "the body was rendered for another path than the recipient's".to_owned(),
-        cure: None,
-    }
-}
-
-enum Complaint {
-    None,
-    Words(Words),
-    /// A success status without what a success says.
-    Unclear,
-}
-
-/// A refusal inside HTTP 200 (oapi.md, section 9.6, point 2).
-fn complaint(call: Call, members: &Members<'_>) -> Complaint {
-    let refused = Complaint::Words(Words::of(members));
-    match (members.value("errcode"), members.integer("errcode")) {
-        (Some(_), Some(0)) => return Complaint::None,
-        (Some(_), Some(_)) => return refused,
-        (Some(_), None) => return Complaint::Unclear,
-        (None, _) => {}
-    }
-    if members.boolean("success") == Some(false) {
-        return refused;
-    }
-    let told = members.value("success").is_some() || members.value("processQueryKey").is_some();
-    match call {
-        _ if members.filled("code").is_some() && !told => refused,
-        Call::Webhook if !told => Complaint::Unclear,
-        Call::Webhook | Call::Robot | Call::Token => Complaint::None,
-    }
-}
-
 /// One answer before the table.
 struct Court<'a> {
     call: Call,
@@ -216,7 +57,7 @@ struct Court<'a> {
 
 impl Court<'_> {
     fn by_code(&self, words: Words) -> Refusal {
-        match codes::rule(self.call, &words.code) {
+        match codes::rule(self.call, &words) {
             Some((rule, cure)) => {
                 let cure = cure.map(str::to_owned);
                 self.refusal(self.by_circumstance(rule), words, cure)
@@ -278,7 +119,7 @@ impl Court<'_> {
     fn refusal(&self, rule: Rule, words: Words, cure: Option<String>) -> Refusal {
         let (class, lesson) = self.sentence(rule);
         let cure = match rule {
-            Rule::Permission => Some(codes::permission_cure(&words.scopes)),
+            Rule::Permission => Some(codes::permission_cure(self.call, &words.scopes)),
             Rule::Ban => Some(codes::BANNED.to_owned()),
             _ => cure,
         };
@@ -293,15 +134,13 @@ impl Court<'_> {
             (true, Rule::Ban) => format!("HTTP {status}: the address of this host is banned"),
             (true, _) => format!("HTTP {status} without words"),
         };
-        Refusal {
-            error: ApiError {
-                class: tempered(self.call, class),
-                code,
-                message,
-                cure,
-            },
-            lesson,
-        }
+        let error = ApiError {
+            class,
+            code,
+            message,
+            cure,
+        };
+        Refusal::new(self.call, error, lesson)
     }
 
     fn sentence(&self, rule: Rule) -> (ErrorClass, Lesson) {
@@ -317,7 +156,7 @@ impl Court<'_> {
                 (ErrorClass::RetryAfter(wait), Lesson::Later)
             }
             Rule::Hold => plain(ErrorClass::Park(HOLD)),
-            Rule::Month => plain(ErrorClass::Park(until_next_month(self.now))),
+            Rule::Month => plain(ErrorClass::Quota(until_next_month(self.now))),
             Rule::Qps => too_fast(later(PENALTY)),
             Rule::Qpm => too_fast(later(until_next_minute(self.now))),
             Rule::Mute => (ErrorClass::RetryAfter(MUTE), Lesson::Muted),
@@ -325,6 +164,10 @@ impl Court<'_> {
             // A webhook has no token of ours; the session in it is what is not valid.
             Rule::Token | Rule::Session if self.call == Call::Webhook => {
                 plain(ErrorClass::WebhookGone)
+            }
+            // Without its token a custom robot's account says nothing at all.
+            Rule::Token | Rule::Session if self.call == Call::CustomRobot => {
+                plain(ErrorClass::Park(HOLD))
             }
             Rule::Token => (ErrorClass::Park(HOLD), Lesson::Token),
             Rule::Session => plain(ErrorClass::Permanent),
@@ -334,39 +177,4 @@ impl Court<'_> {
 
 fn too_fast(wait: Duration) -> (ErrorClass, Lesson) {
     (ErrorClass::RetryAfter(wait), Lesson::TooFast(wait))
-}
-
-/// A token call sends nothing and carries no message: it is never ambiguous, and a refusal for good
-/// concerns the account.
-fn tempered(call: Call, class: ErrorClass) -> ErrorClass {
-    match (call, class) {
-        (Call::Token, ErrorClass::Ambiguous) => ErrorClass::RetryAfter(LATER),
-        (Call::Token, ErrorClass::Permanent | ErrorClass::WebhookGone) => ErrorClass::Park(HOLD),
-        _ => class,
-    }
-}
-
-/// Time until per-minute counters start again.
-fn until_next_minute(now: Timestamp) -> Duration {
-    let past = now.as_millis().rem_euclid(60_000);
-    Duration::from_millis(u64::try_from(60_000 - past).unwrap_or(60_000))
-}
-
-/// Time until monthly quotas start again: midnight of the first in Shanghai, which has no summer time.
-pub(super) fn until_next_month(now: Timestamp) -> Duration {
-    const DAY: Duration = Duration::from_secs(86_400);
-    let turn = || {
-        let shanghai = UtcOffset::from_hms(8, 0, 0).ok()?;
-        let seconds = now.as_millis().div_euclid(1000);
-        let here = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
-        let here = here.to_offset(shanghai);
-        let (year, month) = match here.month() {
-            Month::December => (here.year() + 1, Month::January),
-            month => (here.year(), month.next()),
-        };
-        let first = Date::from_calendar_date(year, month, 1).ok()?;
-        let first = first.midnight().assume_offset(shanghai);
-        Some(Timestamp::from_millis(first.unix_timestamp() * 1000))
-    };
-    turn().map_or(DAY, |turn| turn.since(now))
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::judge::{BAN, HOLD, until_next_month};
+use super::calendar::until_next_month;
+use super::judge::BAN;
+use super::refusal::HOLD;
 use super::*;
 use crate::dingtalk::api::ErrorClass;
 use crate::dingtalk::api::answer::Answer;
@@ -204,10 +206,14 @@ fn what_only_a_person_can_cure_parks_the_account() {
     let quota = named(403, "Forbidden.AccessDenied.ApiCountLimitForOrg");
     // To the first of December, midnight in Shanghai.
     let left = Duration::from_millis(((10 * 24 + 6) * 3600 - 15) * 1000 - 250);
-    assert_eq!(quota.error.class, ErrorClass::Park(left));
+    assert_eq!(quota.error.class, ErrorClass::Quota(left));
     assert!(quota.error.cure.is_some());
     for code in [90020, 90030] {
-        assert_eq!(numbered(code).error.class, ErrorClass::Park(left), "{code}");
+        assert_eq!(
+            numbered(code).error.class,
+            ErrorClass::Quota(left),
+            "{code}"
+        );
     }
     for code in [40089, 60020] {
         assert_eq!(numbered(code).error.class, ErrorClass::Park(HOLD), "{code}");

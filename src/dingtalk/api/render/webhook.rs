@@ -9,12 +9,14 @@ use crate::message::{ActionCard, Content, Layout, Mentions};
 
 /// Longest webhook body, in bytes (oapi.md, section 4.3).
 pub(super) const WEBHOOK_BYTES: usize = 20_000;
+/// Room for the idempotency key that posts of a custom robot carry.
+const KEY_BYTES: usize = 100;
 /// Most people that one message mentions (oapi.md, section 4.2).
 const MOST_MENTIONS: usize = 50;
 /// Most bytes that mentions may take from a message.
 const MENTION_BYTES: usize = 8000;
 
-/// Renders a content for a session webhook, with the @ texts and the at list made to agree;
+/// Renders a content for a webhook of either kind, with the @ texts and the at list made to agree;
 /// `None` for contents that a webhook does not carry (raw msgKeys) and for more mentions than it
 /// takes.
 ///
@@ -22,7 +24,7 @@ const MENTION_BYTES: usize = 8000;
 /// link mentions nobody: DingTalk shows no @ in it.
 pub fn render_webhook(content: &Content, mention: &Mentions) -> Option<Vec<ShipmentBody>> {
     let reserve = mention_reserve(mention)?;
-    let room = WEBHOOK_BYTES.saturating_sub(reserve);
+    let room = WEBHOOK_BYTES.saturating_sub(reserve + KEY_BYTES);
     let parts: Vec<Posted> = match content {
         Content::Text(text) => {
             let shell = json!({ "msgtype": "text", "text": { "content": "" } });
