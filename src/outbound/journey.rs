@@ -10,16 +10,17 @@ use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
 use crate::message::{AccountName, Request};
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Standings};
 
 use super::Parts;
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
-use super::held::Held;
+use super::held::{Held, Shelf};
+use super::card::{self, Ask, Cards};
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
-use super::resolve::{self, Form, Refusal};
+use super::resolve::{self, Form, Reading, Refusal};
 use super::settings::Settings;
 use super::trip::Trip;
 
@@ -33,9 +34,11 @@ pub(super) struct Sender {
     pub(super) account: AccountName,
     pub(super) api: Arc<Api>,
     pub(super) settings: Settings,
+    pub(super) standings: Standings,
     pub(super) health: Health,
     pub(super) gate: Gate,
     pub(super) calls: Semaphore,
+    pub(super) cards: Cards,
 }
 
 /// Who serves the account, as far as one request showed.
@@ -45,10 +48,12 @@ pub(super) enum Served {
     Here,
     /// Another bridge, since some moment.
     Elsewhere,
+    /// This bridge; the request is out of its lane and its card tells its end.
+    Aboard,
 }
 
 impl Sender {
-    pub(super) fn new(parts: &Parts) -> Self {
+    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
         Self {
             desk: Desk::new(
                 &parts.broker,
@@ -59,16 +64,22 @@ impl Sender {
             account: parts.account.clone(),
             api: Arc::clone(&parts.api),
             settings: parts.settings.clone(),
+            standings: parts.standings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
             calls: Semaphore::new(CALLS),
+            cards: Cards::new(&parts.broker, parts.account.clone(), shelf),
         }
     }
 
     /// Takes one request to its end and acknowledges it; lets it go unacknowledged when the bridge
     /// stops first or another bridge has it. Returns whether another bridge turned out to serve the
     /// account.
-    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) -> Served {
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Served {
         match self.carry_on(held, stop).await {
             Ok(served) => served,
             Err(reason) => {
@@ -86,15 +97,26 @@ impl Sender {
         }
     }
 
-    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<Served, LetGo> {
+    async fn carry_on(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
-        let reading = resolve::read(
+        let mut reading = resolve::read(
             &published.headers,
             &published.payload,
             sequence,
             Form::Canonical,
         );
+        match self.ask_of_card(&published.subject, &reading) {
+            Some(Ok(ask)) => {
+                return Ok(card::board(self, (held, reading.key, ask), stop).await);
+            }
+            Some(Err(refusal)) => reading.request = Err(refusal),
+            None => {}
+        }
         let matter = Matter {
             account: &self.account,
             id: &reading.key.id,
@@ -121,7 +143,15 @@ impl Sender {
         Ok(served)
     }
 
-    async fn send(
+    /// What the request asks of a card, if it does.
+    fn ask_of_card(&self, subject: &str, reading: &Reading) -> Option<Result<Ask, Refusal>> {
+        let request = reading.request.as_ref().ok()?;
+        let address = self.desk.subjects.parse_outbound(subject).ok()?;
+        Ask::of(&address, request, &reading.key.id)
+    }
+
+    /// Sends a request that is ours, as what it says on the subject that it stands on.
+    pub(super) async fn send(
         &self,
         matter: &Matter<'_>,
         hold: Hold,

@@ -4,6 +4,7 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod card;
 mod claim;
 mod desk;
 mod floor;
@@ -104,7 +105,8 @@ impl Outbound {
     /// [`Timings::drain`]; what waits is left to be delivered again. Dropping the future loses
     /// nothing either: calls under way end as `uncertain` in the next life.
     pub async fn run(self, stop: CancellationToken) -> Drain {
-        let sender = Arc::new(Sender::new(&self.parts));
+        let shelf = Arc::new(Shelf::default());
+        let sender = Arc::new(Sender::new(&self.parts, Arc::clone(&shelf)));
         let Parts {
             account,
             broker,
@@ -115,13 +117,13 @@ impl Outbound {
             ..
         } = self.parts;
         let mut feed = broker.requests(&account);
-        let shelf = Arc::new(Shelf::default());
         // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
         health.account(&account, |health| health.sends_parked = None);
         let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
         info!(dingtalk.account = %account, "outbound started");
         let mut beats = pin!(shelf.report(timings.progress));
         let mut running = FuturesUnordered::new();
+        running.push(floor.begin());
         loop {
             metrics.requests_held(&account, floor.len());
             let mut overtaken = false;

@@ -232,7 +232,7 @@ pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job,
     })
 }
 
-fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
+pub(super) fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
     match &request.account {
         Some(named) if named != account => Err(Refusal::new(
             DeadReason::Mismatch,

@@ -39,6 +39,9 @@ pub(super) struct Stage {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) subjects: Subjects,
+    pub(super) settings: Settings,
+    pub(super) standings: Standings,
+    pub(super) timings: Timings,
 }
 
 /// A running pipeline.
@@ -105,6 +108,13 @@ impl Stage {
             metrics: Metrics::new(),
             health: Health::new(&["outbound"]),
             subjects: Subjects::new("dingtalk").unwrap(),
+            settings: Settings {
+                mention_all: true,
+                card_template: None,
+                card_key: "content".to_owned(),
+            },
+            standings: Standings::default(),
+            timings: timings(),
         }
     }
 
@@ -140,17 +150,13 @@ impl Stage {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
             fetcher: Fetcher::new(&sections::dingtalk(&self.sim, CALL)).unwrap(),
-            settings: Settings {
-                mention_all: true,
-                card_template: None,
-                card_key: "content".to_owned(),
-            },
+            settings: self.settings.clone(),
             broker: broker.clone(),
             subjects: self.subjects.clone(),
-            standings: Standings::default(),
+            standings: self.standings.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
-            timings: timings(),
+            timings: self.timings.clone(),
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(outbound.run(stop.clone()));
