@@ -13,11 +13,11 @@ use crate::message::{AccountName, Request};
 use crate::telemetry::{Health, Standings};
 
 use super::Parts;
+use super::card::{self, Ask, Cards};
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::{Held, Shelf};
-use super::card::{self, Ask, Cards};
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Reading, Refusal};

@@ -146,7 +146,11 @@ impl Actor {
         let album = &self.sender.cards.album;
         let step = || album.write(track, record, revision);
         let patience = Patience::Until(&self.stop);
-        let written = self.sender.desk.insist(patience, "card write", step).await?;
+        let written = self
+            .sender
+            .desk
+            .insist(patience, "card write", step)
+            .await?;
         self.revision = Some(written.ok_or(LetGo::Overtaken)?);
         Ok(())
     }

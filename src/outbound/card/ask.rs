@@ -125,7 +125,12 @@ impl Ask {
             )
             | Err(_) => return None,
         };
-        let OutboundAddress::Canonical { account, kind, id: name } = address else {
+        let OutboundAddress::Canonical {
+            account,
+            kind,
+            id: name,
+        } = address
+        else {
             return None;
         };
         let place = match kind {
@@ -453,15 +458,31 @@ mod tests {
     #[test]
     fn what_names_no_card_or_no_chat_is_refused_with_the_cure() {
         for (subject, payload, reason) in [
-            ("user.u1", json!({"card": {"finish": {}}}), DeadReason::Malformed),
-            ("card.t1", json!({"card": {"create": {}}}), DeadReason::Target),
+            (
+                "user.u1",
+                json!({"card": {"finish": {}}}),
+                DeadReason::Malformed,
+            ),
+            (
+                "card.t1",
+                json!({"card": {"create": {}}}),
+                DeadReason::Target,
+            ),
             (
                 "card.t1",
                 json!({"card": {"create": {}}, "to": {"reply_to": "d:m"}}),
                 DeadReason::Target,
             ),
-            ("card.t1", json!({"stream": "s", "append": "a"}), DeadReason::Target),
-            ("user.u1%2Cu2", json!({"stream": "s", "append": "a"}), DeadReason::Target),
+            (
+                "card.t1",
+                json!({"stream": "s", "append": "a"}),
+                DeadReason::Target,
+            ),
+            (
+                "user.u1%2Cu2",
+                json!({"stream": "s", "append": "a"}),
+                DeadReason::Target,
+            ),
             (
                 "user.u1",
                 json!({"stream": "s", "append": "a", "account": "ops"}),
@@ -500,6 +521,9 @@ mod tests {
         let params = params.map(|(name, value)| (name.to_owned(), value));
         let strings = strings(&params.into_iter().collect());
         assert_eq!(strings["a"], "x");
-        assert_eq!((strings["b"].as_str(), strings["c"].as_str()), ("[1,true]", "2"));
+        assert_eq!(
+            (strings["b"].as_str(), strings["c"].as_str()),
+            ("[1,true]", "2")
+        );
     }
 }

@@ -124,9 +124,7 @@ impl Actor {
                 Verdict::Again(wait) => wait,
                 // The gate waits.
                 Verdict::Hold(_) => Duration::ZERO,
-                Verdict::Uncertain if call.is_harmless() && refusals < ANSWERLESS => {
-                    Duration::ZERO
-                }
+                Verdict::Uncertain if call.is_harmless() && refusals < ANSWERLESS => Duration::ZERO,
                 Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => return Ok(Err(error)),
             };
             if until.is_some_and(|until| until <= Timestamp::now()) {

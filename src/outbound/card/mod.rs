@@ -71,12 +71,20 @@ impl Cards {
 
     /// What is to be run beside the journeys since the last time.
     pub(super) fn hatched(&self) -> Vec<Running> {
-        let mut hatched = self.hatched.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hatched = self
+            .hatched
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *hatched)
     }
 
     fn hatch(&self, running: Running) {
-        let mut hatched = self.hatched.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hatched = self
+            .hatched
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         hatched.push(running);
     }
 

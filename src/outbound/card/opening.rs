@@ -175,7 +175,12 @@ impl Actor {
         create: &CardCreate,
     ) -> Result<Result<Option<Piece>, (Piece, NoCard)>, LetGo> {
         let opened = |record: &&Record| record.opener.is_some();
-        match self.record.as_ref().filter(opened).map(|record| record.phase) {
+        match self
+            .record
+            .as_ref()
+            .filter(opened)
+            .map(|record| record.phase)
+        {
             Some(Phase::Delivering { since }) => {
                 self.doubt(since).await?;
                 return Ok(Ok(Some(piece)));
@@ -190,7 +195,11 @@ impl Actor {
             Ok(draft) => draft,
             Err(why) => return Ok(Err((piece, NoCard::Unwanted(why)))),
         };
-        if !self.record.as_ref().is_some_and(|record| record.opener.is_some()) {
+        if !self
+            .record
+            .as_ref()
+            .is_some_and(|record| record.opener.is_some())
+        {
             let mut record = self.blank(Phase::Creating);
             record.chat.clone_from(&piece.ask.chat);
             record.opener = Some(piece.sequence());

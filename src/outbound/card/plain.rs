@@ -10,9 +10,7 @@ use super::actor::Actor;
 use super::ask::in_words;
 use super::berth::Piece;
 use super::record::{Ending, Owed};
-use crate::message::{
-    DeadReason, Outcome, Request, RequestId, Timestamp, header,
-};
+use crate::message::{DeadReason, Outcome, Request, RequestId, Timestamp, header};
 
 /// Stands before what a card that broke did not show any more.
 const CONTINUED: &str = "*(continued: the card could not be updated any further)*\n\n";
@@ -41,7 +39,8 @@ impl Actor {
                     id: piece.key.id.clone(),
                     publication: published.publication,
                     asked: published.requested_at(),
-                    subject: Some(published.subject.clone()).filter(|it| subject.as_ref() != Some(it)),
+                    subject: Some(published.subject.clone())
+                        .filter(|it| subject.as_ref() != Some(it)),
                 });
             }
         }
@@ -91,11 +90,18 @@ impl Actor {
 
     /// Says what did not fit into the finished card.
     pub(super) async fn say_rest(&mut self, rest: &str) -> Result<(), LetGo> {
-        if self.record.as_ref().is_none_or(|record| record.chat.is_none()) {
+        if self
+            .record
+            .as_ref()
+            .is_none_or(|record| record.chat.is_none())
+        {
             let cause = Cause {
                 code: DeadReason::Refused.as_str().to_owned(),
-                message: "the card was cut: its text is too long, and its chat is not known".to_owned(),
-                cure: Some("stream at most 20000 characters into a card of another maker".to_owned()),
+                message: "the card was cut: its text is too long, and its chat is not known"
+                    .to_owned(),
+                cure: Some(
+                    "stream at most 20000 characters into a card of another maker".to_owned(),
+                ),
             };
             return self.all_said((Outcome::Failed, Some(cause))).await;
         }
@@ -192,8 +198,11 @@ impl Actor {
             clippy::expect_used,
             reason = "an outTrackId has 1 to 64 characters; control characters are taken out"
         )]
-        RequestId::parse(&format!("card-{}", self.track.replace(char::is_control, "")))
-            .expect("a prefix and at most 64 characters make a legal id")
+        RequestId::parse(&format!(
+            "card-{}",
+            self.track.replace(char::is_control, "")
+        ))
+        .expect("a prefix and at most 64 characters make a legal id")
     }
 
     /// The request as somebody would have published it on the subject of the chat.

@@ -220,7 +220,10 @@ mod tests {
             ("text\n- a\n- b\nstill b", "text\n- a\n- b<br>still b"),
             ("1. a\n2) b", "1. a\n2) b"),
             ("> said\nso\n---\nend", "> said<br>so\n---\nend"),
-            ("text\n| a |\n|---|\n| 1 |\nafter", "text\n\n| a |\n|---|\n| 1 |\nafter"),
+            (
+                "text\n| a |\n|---|\n| 1 |\nafter",
+                "text\n\n| a |\n|---|\n| 1 |\nafter",
+            ),
             ("a\n\n| a |", "a\n\n| a |"),
             ("a\r\nb", "a<br>b"),
             ("#hashtag\n-1 is less", "#hashtag<br>-1 is less"),

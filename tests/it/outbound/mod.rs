@@ -1,7 +1,9 @@
 //! The outbound side against a real nats-server and the simulated DingTalk.
 
 mod bare;
+mod cards;
 mod faults;
 mod requests;
 mod sessions;
 mod stage;
+mod streams;
