@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use super::Policies;
 use super::gate;
 use super::journey::Flight;
+use super::responder::Callbacks;
 use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};
 use crate::config::Gated;
@@ -39,6 +40,7 @@ pub(super) struct Admitter {
     subjects: Subjects,
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
+    callbacks: Callbacks,
     metrics: Metrics,
 }
 
@@ -46,13 +48,14 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        sessions: Sessions,
+        (sessions, callbacks): (Sessions, Callbacks),
         metrics: Metrics,
     ) -> Self {
         Self {
             subjects,
             policies,
             sessions,
+            callbacks,
             metrics,
         }
     }
@@ -90,10 +93,14 @@ impl Admitter {
             };
             self.dead(&delivery, &reading, &key, detail)
         };
+        let action = reading.card.as_ref().filter(|_| reading.readable && !gated);
+        let track = action.and_then(|action| action.out_track_id.as_ref());
+        let callback = track.map(|_| self.callbacks.of(&delivery.account, &message.payload));
         Some(Flight {
             account: delivery.account,
             message,
             ticket: Some(delivery.ticket),
+            callback,
             received: delivery.received,
             gated,
             ended: None,

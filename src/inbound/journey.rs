@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::record;
+use super::responder::Callback;
 use super::verdict::{Verdict, after_append, after_publish};
 use crate::broker::{Broker, BrokerError, Outgoing, Publisher, Settled};
 use crate::config::Inbound as Budgets;
@@ -40,6 +41,8 @@ pub(super) struct Flight {
     pub(super) account: AccountName,
     pub(super) message: Outgoing,
     pub(super) ticket: Option<AckTicket>,
+    /// Who may say what the acknowledgement of a card action changes.
+    pub(super) callback: Option<Callback>,
     pub(super) received: Instant,
     /// Kept out by the policy of the account, and published for whoever wants to see that.
     pub(super) gated: bool,
@@ -50,7 +53,12 @@ pub(super) struct Flight {
 impl Flight {
     /// Answers the frame with success, if it has not been answered yet.
     pub(super) fn acknowledge(&mut self, metrics: &Metrics) {
-        let Some(ticket) = self.ticket.take() else {
+        let (ticket, received) = (self.ticket.take(), self.received);
+        let ticket = match self.callback.take() {
+            Some(callback) => ticket.and_then(|ticket| callback.ask(ticket, received)),
+            None => ticket,
+        };
+        let Some(ticket) = ticket else {
             return;
         };
         if ticket.answer(Ack::Done) {

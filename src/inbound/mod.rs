@@ -9,6 +9,7 @@ mod gate;
 mod journey;
 mod known;
 mod record;
+mod responder;
 mod sessions;
 mod status;
 mod verdict;
@@ -24,6 +25,7 @@ use tracing::warn;
 use self::admit::Admitter;
 use self::drain::Drain;
 use self::journey::{Flights, Route};
+use self::responder::Responders;
 pub use self::sessions::SessionWriter;
 pub use self::status::report_links;
 use crate::broker::{Broker, Publisher};
@@ -74,6 +76,7 @@ pub struct Inbound {
     publisher: Publisher,
     flights: Flights,
     drain: Drain,
+    responders: Responders,
     ack: AckMode,
     broker: Broker,
     metrics: Metrics,
@@ -94,10 +97,12 @@ impl Inbound {
             health,
         } = parts;
         let (sessions, writer) = sessions::channel(&broker);
+        let (callbacks, responders) =
+            Responders::new(broker.clone(), subjects.clone(), metrics.clone());
         let ack = budgets.ack;
         let wake_drain = Arc::new(Notify::new());
         let inbound = Self {
-            admitter: Admitter::new(subjects, policies, sessions, metrics.clone()),
+            admitter: Admitter::new(subjects, policies, (sessions, callbacks), metrics.clone()),
             publisher: broker.publisher(WINDOW),
             drain: Drain {
                 broker: broker.clone(),
@@ -107,6 +112,7 @@ impl Inbound {
                 metrics: metrics.clone(),
             },
             flights: Flights::new(spool, wake_drain, budgets, metrics.clone(), health.clone()),
+            responders,
             ack,
             broker,
             metrics,
@@ -126,7 +132,7 @@ impl Inbound {
         tokio::pin!(drain);
         self.health.part("inbound", PartState::Up);
         self.choose_route();
-        while open || !self.flights.is_empty() {
+        while open || !self.flights.is_empty() || !self.responders.is_empty() {
             let room = if open { self.room() } else { 0 };
             tokio::select! {
                 biased;
@@ -136,6 +142,7 @@ impl Inbound {
                     open = taken > 0;
                     self.take(&mut batch).await;
                 }
+                () = self.responders.work() => {}
                 _ = tick.tick() => self.look_at_budgets(),
                 never = &mut drain => match never {},
             }

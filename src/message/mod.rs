@@ -22,8 +22,8 @@ mod timestamp;
 pub use asyncapi::asyncapi;
 pub use attachment::{Attachment, MediaSource, Picture};
 pub use card::{
-    CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, MAX_OUT_TRACK_ID,
-    StreamPiece,
+    CardCreate, CardEnd, CardParams, CardReply, CardRequest, CardStep, CardStream, CardUpdate,
+    MAX_OUT_TRACK_ID, StreamPiece, param_strings,
 };
 pub use dead::{DeadLetter, DeadReason};
 pub use ids::{AccountName, IdError, RequestId};

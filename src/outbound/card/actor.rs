@@ -11,11 +11,11 @@ use tracing::{debug, info};
 use super::super::desk::{LetGo, Patience};
 use super::super::journey::{Sender, Served};
 use super::super::resolve::Refusal;
-use super::ask::{Feed, Step, private_strings, strings};
+use super::ask::{Feed, Step, private_strings};
 use super::berth::{Front, Mode, Piece};
 use super::calls::{Bill, Call};
 use super::record::{Before, Ending, Phase, Record};
-use crate::message::{CardUpdate, DeadReason, Timestamp};
+use crate::message::{CardUpdate, DeadReason, Timestamp, param_strings};
 
 /// One card and what is aboard.
 #[derive(Debug)]
@@ -87,7 +87,13 @@ impl Actor {
                 // What was streamed before it comes before it.
                 Some(Front::Step) if self.is_dirty() => self.frame().await?,
                 Some(Front::Step) => self.step().await?,
-                None if self.is_dirty() => self.frame().await?,
+                None if self.is_dirty() => {
+                    self.wait_for_frame().await?;
+                    // What came meanwhile goes with it.
+                    if self.sender.cards.berths.front(&self.track).is_none() {
+                        self.frame().await?;
+                    }
+                }
                 None => {
                     if !self.rest().await? {
                         return Ok(());
@@ -209,7 +215,7 @@ impl Actor {
             return Ok(());
         };
         if !feed.params.is_empty() {
-            let call = Call::Update(strings(&feed.params), Default::default());
+            let call = Call::Update(param_strings(&feed.params), Default::default());
             if let Err(error) = self.insist(&call, piece.ask.expires_at).await? {
                 return self.refused(piece, error).await;
             }
@@ -307,7 +313,7 @@ impl Actor {
             );
             return self.tell_refused(piece, &refusal).await;
         }
-        let call = Call::Update(strings(&update.params), private_strings(&update.private));
+        let call = Call::Update(param_strings(&update.params), private_strings(&update.private));
         match self.insist(&call, piece.ask.expires_at).await? {
             Ok(_) => self.tell_sent(piece).await,
             Err(error) => self.refused(piece, error).await,

@@ -12,6 +12,7 @@ use crate::message::{
     AccountName, CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, Content,
     DeadReason, Kind, MAX_OUT_TRACK_ID, Markdown, Mentions, OutboundAddress, Request, RequestId,
     StreamPiece, Timestamp, Via,
+    param_strings,
 };
 
 /// Before an outTrackId that the bridge made.
@@ -384,26 +385,13 @@ pub(super) fn fingerprint(id: &RequestId) -> u64 {
         .fold(0, |all, byte| all << 8 | u64::from(*byte))
 }
 
-/// Parameters as DingTalk takes them: strings as they are, all else as JSON text (oapi.md,
-/// section 6.1).
-pub(super) fn strings(params: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let pairs = params.iter();
-    pairs
-        .map(|(name, value)| (name.clone(), text(value)))
-        .collect()
-}
-
-/// The same for what single users see.
+/// Parameters that single users see, as DingTalk takes them.
 pub(super) fn private_strings(
     private: &BTreeMap<String, BTreeMap<String, Value>>,
 ) -> BTreeMap<String, BTreeMap<String, String>> {
     let users = private.iter();
     users
-        .map(|(user, params)| (user.clone(), strings(params)))
+        .map(|(user, params)| (user.clone(), param_strings(params)))
         .collect()
 }
 
@@ -519,7 +507,7 @@ mod tests {
     fn parameters_are_strings_and_all_else_is_json_text() {
         let params = [("a", json!("x")), ("b", json!([1, true])), ("c", json!(2))];
         let params = params.map(|(name, value)| (name.to_owned(), value));
-        let strings = strings(&params.into_iter().collect());
+        let strings = param_strings(&params.into_iter().collect());
         assert_eq!(strings["a"], "x");
         assert_eq!(
             (strings["b"].as_str(), strings["c"].as_str()),

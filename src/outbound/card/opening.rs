@@ -11,12 +11,12 @@ use super::super::desk::LetGo;
 use super::super::receipt::Cause;
 use super::super::resolve::Refusal;
 use super::actor::Actor;
-use super::ask::{Chat, Step, private_strings, strings};
+use super::ask::{Chat, Step, private_strings};
 use super::berth::{Mode, Piece};
 use super::calls::Call;
 use super::record::{Phase, Record};
 use crate::dingtalk::api::{ApiError, CardDraft, CardMentions, CardSpace, ErrorClass};
-use crate::message::{Brake, CardCreate, DeadReason, Kind, Outcome, Timestamp};
+use crate::message::{Brake, CardCreate, DeadReason, Kind, Outcome, Timestamp, param_strings};
 
 /// Why there is no card.
 #[derive(Debug)]
@@ -305,7 +305,7 @@ impl Actor {
             Kind::Group => CardSpace::Group(chat.id.clone()),
             Kind::User | Kind::Card | Kind::Event | Kind::Other => CardSpace::User(chat.id.clone()),
         };
-        let mut params = strings(&create.params);
+        let mut params = param_strings(&create.params);
         if create.template.is_none() {
             // A variable that is missing shows as its name until the first frame.
             let key = sender.settings.card_key.clone();
