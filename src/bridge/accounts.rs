@@ -102,6 +102,7 @@ impl Running {
             fetcher: self.fetcher.clone(),
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
+            places: self.places.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),

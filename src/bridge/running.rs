@@ -21,7 +21,7 @@ use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{Health, Metrics, Places, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -46,6 +46,7 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
+    pub(super) places: Places,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -76,6 +77,7 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
+        let places = Places::default();
         let (inbound, sessions) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
@@ -83,6 +85,7 @@ impl Running {
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
+            places: places.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -99,6 +102,7 @@ impl Running {
             served: Served::default(),
             apis: Apis::default(),
             standings: Standings::default(),
+            places,
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

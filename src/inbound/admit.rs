@@ -15,10 +15,10 @@ use crate::config::Gated;
 use crate::dingtalk::payload::{self, Reading};
 use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
-    AccountName, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply, SessionEntry, Subjects,
-    Timestamp, header,
+    AccountName, Chat, ChatType, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply,
+    SessionEntry, Subjects, Timestamp, header,
 };
-use crate::telemetry::{FrameOutcome, Metrics};
+use crate::telemetry::{FrameOutcome, Metrics, Places};
 
 /// Room for the normalised view beside the raw data.
 const VIEW_BYTES: usize = 1024;
@@ -41,6 +41,7 @@ pub(super) struct Admitter {
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
     callbacks: Callbacks,
+    places: Places,
     metrics: Metrics,
 }
 
@@ -48,7 +49,7 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        (sessions, callbacks): (Sessions, Callbacks),
+        (sessions, callbacks, places): (Sessions, Callbacks, Places),
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -56,6 +57,7 @@ impl Admitter {
             policies,
             sessions,
             callbacks,
+            places,
             metrics,
         }
     }
@@ -159,7 +161,10 @@ impl Admitter {
             id: key.into(),
             account: account.as_str().into(),
             kind,
-            chat: reading.chat.clone(),
+            chat: reading
+                .chat
+                .clone()
+                .or_else(|| self.place(account, reading)),
             sender: reading.sender.clone(),
             mentioned: reading.mentioned,
             mentions: reading.mentions.clone(),
@@ -187,6 +192,22 @@ impl Admitter {
             headers,
             payload: Bytes::from(body),
         }
+    }
+
+    /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
+    fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
+        let track = reading.card.as_ref()?.out_track_id.as_ref()?;
+        let (kind, id) = self.places.find(account, track)?;
+        let chat_type = match kind {
+            Kind::Group => ChatType::Group,
+            Kind::User => ChatType::User,
+            Kind::Card | Kind::Event | Kind::Other => return None,
+        };
+        Some(Chat {
+            id: id.into(),
+            chat_type,
+            title: None,
+        })
     }
 
     fn dead(

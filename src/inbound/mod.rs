@@ -33,7 +33,7 @@ use crate::config::{AckMode, Inbound as Budgets, Policy};
 use crate::dingtalk::stream::Delivery;
 use crate::message::{AccountName, Subjects};
 use crate::spool::Spool;
-use crate::telemetry::{Health, Metrics, PartState};
+use crate::telemetry::{Health, Metrics, PartState, Places};
 
 /// Publishes without a PubAck at a time: 57 k frames/s at 64 and 82 k at 256 were measured; the
 /// wider the window, the longer each frame waits in it (nats.md, section 6).
@@ -63,6 +63,8 @@ pub struct Parts {
     pub dedup_window: Duration,
     /// Policies of the accounts.
     pub policies: watch::Receiver<Policies>,
+    /// In which chats cards stand.
+    pub places: Places,
     /// Counters.
     pub metrics: Metrics,
     /// Health, parts `inbound` and `spool`.
@@ -93,6 +95,7 @@ impl Inbound {
             subjects,
             dedup_window,
             policies,
+            places,
             metrics,
             health,
         } = parts;
@@ -102,7 +105,12 @@ impl Inbound {
         let ack = budgets.ack;
         let wake_drain = Arc::new(Notify::new());
         let inbound = Self {
-            admitter: Admitter::new(subjects, policies, (sessions, callbacks), metrics.clone()),
+            admitter: Admitter::new(
+                subjects,
+                policies,
+                (sessions, callbacks, places),
+                metrics.clone(),
+            ),
             publisher: broker.publisher(WINDOW),
             drain: Drain {
                 broker: broker.clone(),

@@ -156,11 +156,7 @@ pub struct CardReply {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Value>,
     /// The same in DingTalk's own form; `params` goes over it.
-    #[serde(
-        default,
-        rename = "cardData",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "cardData", skip_serializing_if = "Option::is_none")]
     pub card_data: Option<CardParams>,
     /// Parameters that the person who pressed alone sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

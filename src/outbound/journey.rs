@@ -68,7 +68,7 @@ impl Sender {
             health: parts.health.clone(),
             gate: Gate::default(),
             calls: Semaphore::new(CALLS),
-            cards: Cards::new(&parts.broker, parts.account.clone(), shelf),
+            cards: Cards::new(parts, shelf),
         }
     }
 

@@ -39,7 +39,7 @@ use tracing::{debug, info, warn};
 use crate::broker::{Broker, Feed};
 use crate::dingtalk::api::{Api, Fetcher};
 use crate::message::{AccountName, Subjects};
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{Health, Metrics, Places, Standings};
 
 use floor::Floor;
 use held::Shelf;
@@ -71,6 +71,8 @@ pub struct Parts {
     pub subjects: Subjects,
     /// How the account stands against its quota.
     pub standings: Standings,
+    /// In which chats cards stand.
+    pub places: Places,
     /// Metrics.
     pub metrics: Metrics,
     /// Health board.

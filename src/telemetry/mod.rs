@@ -4,10 +4,12 @@ mod health;
 mod log;
 mod meter;
 mod metrics;
+mod places;
 mod standings;
 
 pub use health::{AccountHealth, Health, LinkState, PartState, Snapshot};
 pub use log::{LogError, init_log};
 pub use meter::Meter;
 pub use metrics::{ApiFamily, ApiOutcome, FrameOutcome, Metrics};
+pub use places::Places;
 pub use standings::Standings;

@@ -91,13 +91,17 @@ fn card_response(reply: &CardReply) -> Value {
     let mut response = Map::new();
     let mut put = |name: &str, params: BTreeMap<String, String>| {
         if !params.is_empty() {
-            response.insert(name.to_owned(), serde_json::json!({ "cardParamMap": params }));
+            response.insert(
+                name.to_owned(),
+                serde_json::json!({ "cardParamMap": params }),
+            );
         }
     };
     put("cardData", reply.public());
     put("userPrivateData", param_strings(&reply.private));
     if !response.is_empty() {
-        let by_key = serde_json::json!({ "updateCardDataByKey": true, "updatePrivateDataByKey": true });
+        let by_key =
+            serde_json::json!({ "updateCardDataByKey": true, "updatePrivateDataByKey": true });
         response.insert("cardUpdateOptions".to_owned(), by_key);
     }
     serde_json::json!({ "response": response })

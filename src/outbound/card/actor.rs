@@ -113,6 +113,7 @@ impl Actor {
         self.revision = Some(found.revision);
         // One in another form stands there all the same; it is streamed into as far as we know it.
         let record = found.record.unwrap_or_else(|| self.unknown());
+        self.sender.cards.place(&self.track, &record);
         let mode = match record.phase {
             Phase::Creating | Phase::Delivering { .. } => Mode::Hidden,
             Phase::Standing | Phase::Open | Phase::Ended => Mode::Card,
@@ -313,7 +314,10 @@ impl Actor {
             );
             return self.tell_refused(piece, &refusal).await;
         }
-        let call = Call::Update(param_strings(&update.params), private_strings(&update.private));
+        let call = Call::Update(
+            param_strings(&update.params),
+            private_strings(&update.private),
+        );
         match self.insist(&call, piece.ask.expires_at).await? {
             Ok(_) => self.tell_sent(piece).await,
             Err(error) => self.refused(piece, error).await,

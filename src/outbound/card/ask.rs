@@ -11,8 +11,7 @@ use super::record::Ending;
 use crate::message::{
     AccountName, CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, Content,
     DeadReason, Kind, MAX_OUT_TRACK_ID, Markdown, Mentions, OutboundAddress, Request, RequestId,
-    StreamPiece, Timestamp, Via,
-    param_strings,
+    StreamPiece, Timestamp, Via, param_strings,
 };
 
 /// Before an outTrackId that the bridge made.

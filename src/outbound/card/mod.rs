@@ -24,25 +24,25 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::Parts;
 use super::floor::Running;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
 use super::resolve::Key;
-use crate::broker::Broker;
 use crate::message::{AccountName, Timestamp};
+use crate::telemetry::Places;
 use actor::Actor;
 use berth::{Berths, Piece};
-use record::Album;
+use record::{Album, Record};
 
 pub(super) use ask::Ask;
-
-/// How long after its deadline a card of another bridge is closed from here: that one comes first.
-const GRACE: Duration = Duration::from_secs(15);
 
 /// The cards that one account works on.
 #[derive(Debug)]
 pub(super) struct Cards {
+    account: AccountName,
     album: Album,
+    places: Places,
     berths: Berths,
     shelf: Arc<Shelf>,
     /// Actors and sweeps that the run loop has not taken over yet.
@@ -60,9 +60,11 @@ impl std::fmt::Debug for Hatched {
 }
 
 impl Cards {
-    pub(super) fn new(broker: &Broker, account: AccountName, shelf: Arc<Shelf>) -> Self {
+    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
         Self {
-            album: Album::new(broker, account),
+            account: parts.account.clone(),
+            album: Album::new(&parts.broker, parts.account.clone()),
+            places: parts.places.clone(),
             berths: Berths::default(),
             shelf,
             hatched: Hatched::default(),
@@ -86,6 +88,14 @@ impl Cards {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         hatched.push(running);
+    }
+
+    /// Tells the inbound side where a card stands.
+    fn place(&self, track: &str, record: &Record) {
+        if let Some(chat) = &record.chat {
+            let (kind, id) = (chat.kind(), chat.id.as_str());
+            self.places.set(&self.account, track, kind, id);
+        }
     }
 
     /// Lets go of a piece without an end: it is delivered again.
@@ -136,11 +146,12 @@ pub(super) fn sweep(sender: Arc<Sender>, wait: Duration, stop: CancellationToken
             }
             Some(Ok(cards)) => {
                 let now = Timestamp::now();
-                let late = cards.into_iter().filter(|(_, record)| {
-                    record.is_unfinished() && record.deadline.after(GRACE) <= now
-                });
-                for (track, _) in late {
-                    if sender.cards.berths.wake(&track) {
+                // The bridge that has a card closes it at its deadline; one that is gone does not.
+                let grace = sender.desk.timings.card_sweep;
+                for (track, record) in cards {
+                    sender.cards.place(&track, &record);
+                    let late = record.is_unfinished() && record.deadline.after(grace) <= now;
+                    if late && sender.cards.berths.wake(&track) {
                         sender.cards.hatch(act(&sender, track, &stop));
                     }
                 }

@@ -215,6 +215,10 @@ impl Actor {
             since: Timestamp::now(),
         })
         .await?;
+        if let Some(record) = &self.record {
+            // Before anybody can press a button on it.
+            self.sender.cards.place(&self.track, record);
+        }
         match self.insist(&Call::Deliver(draft), until).await? {
             Ok(carrier) => {
                 if let Some(record) = &mut self.record {

@@ -17,7 +17,7 @@ use nats_dingtalk::outbound::{
     Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
 };
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
-use nats_dingtalk::telemetry::{Health, Metrics, Standings};
+use nats_dingtalk::telemetry::{Health, Metrics, Places, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
@@ -154,6 +154,7 @@ impl Stage {
             broker: broker.clone(),
             subjects: self.subjects.clone(),
             standings: self.standings.clone(),
+            places: Places::default(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             timings: self.timings.clone(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nats_dingtalk::broker::Bucket;
 use nats_dingtalk::message::{Brake, Outcome, QuotaStanding, Receipt, Via};
 use nats_dingtalk::sim::{
     CARD_DELIVER_PATH, CARD_PATH, CARD_STREAMING_PATH, CallRefusal, CardState, CardView, Fault,
@@ -400,6 +401,28 @@ async fn a_stream_that_nobody_feeds_is_closed_with_what_is_there() {
     let card = card_in(&stage, CardState::Finished).await;
     assert_eq!(card.text(), "half an ans");
     card_in(&stage, CardState::Failed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_bridge_died_is_closed_by_another() {
+    let mut stage = with_cards().await;
+    let line = stage.start("sales");
+    stage.publish(SUBJECT, piece("p0", "left behind")).await;
+    stage.receipt("sales", "p0").await;
+    stage.publish(SUBJECT, piece("p1", "")).await;
+    stage.done().await;
+    line.kill().await;
+    let bucket = stage.broker.bucket(Bucket::Cards);
+    let (key, entry) = bucket.entries().await.unwrap().remove(0);
+    let mut record: Value = serde_json::from_slice(&entry.value).unwrap();
+    record["deadline"] = json!("2026-01-01T00:00:00.000Z");
+    let record = record.to_string().into();
+    bucket.update(&key, record, entry.revision).await.unwrap();
+    stage.timings.card_sweep = Duration::from_millis(300);
+    let other = stage.server.broker().await;
+    let _line = stage.start_on(&other, "sales", "secret-sales");
+    let card = card_in(&stage, CardState::Finished).await;
+    assert_eq!(card.text(), "left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]
