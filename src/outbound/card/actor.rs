@@ -14,7 +14,7 @@ use super::super::resolve::Refusal;
 use super::ask::{Feed, Step, private_strings};
 use super::berth::{Front, Mode, Piece};
 use super::calls::{Bill, Call};
-use super::record::{Before, Ending, Phase, Record};
+use super::record::{Before, Ending, MAX_TEXT, Phase, Record};
 use crate::message::{CardUpdate, DeadReason, Timestamp, param_strings};
 
 /// One card and what is aboard.
@@ -119,8 +119,12 @@ impl Actor {
             Phase::Standing | Phase::Open | Phase::Ended => Mode::Card,
             Phase::Plain => Mode::Plain,
         };
+        let saying = record.saying.is_some();
         self.record = Some(record);
         self.show(mode);
+        if saying {
+            return self.say_so_far().await;
+        }
         Ok(())
     }
 
@@ -215,6 +219,19 @@ impl Actor {
         let Some(piece) = self.prepare(piece, &feed).await? else {
             return Ok(());
         };
+        if self
+            .record
+            .as_ref()
+            .is_some_and(|record| !record.takes(&feed))
+        {
+            let refusal = Refusal::new(
+                DeadReason::Malformed,
+                format!(
+                    "the text would be longer than {MAX_TEXT} bytes; finish it and go on in another stream or card"
+                ),
+            );
+            return self.tell_refused(piece, &refusal).await;
+        }
         if !feed.params.is_empty() {
             let call = Call::Update(param_strings(&feed.params), Default::default());
             if let Err(error) = self.insist(&call, piece.ask.expires_at).await? {
@@ -334,13 +351,24 @@ impl Actor {
         let arrivals = berths.arrivals(&self.track);
         tokio::select! {
             () = arrivals.notified() => {}
-            () = sleep(deadline.since(Timestamp::now())) => self.close(),
+            () = sleep(deadline.since(Timestamp::now())) => self.overdue().await?,
             () = self.stop.cancelled() => return Err(LetGo::Stopping),
         }
         Ok(true)
     }
 
-    /// The deadline is over: ends the stream with what is there.
+    /// The deadline is over, as far as we know.
+    async fn overdue(&mut self) -> Result<(), LetGo> {
+        // Another bridge may have gone on with it meanwhile.
+        self.load().await?;
+        let late = |record: &Record| record.is_unfinished() && record.deadline <= Timestamp::now();
+        if self.record.as_ref().is_some_and(late) {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Ends the stream with what is there.
     fn close(&mut self) {
         let Some(record) = &mut self.record else {
             return;

@@ -365,7 +365,7 @@ fn words_only(request: &Request) -> Request {
 }
 
 /// An outTrackId that only these names lead to.
-fn derived(names: &[&str]) -> String {
+pub(super) fn derived(names: &[&str]) -> String {
     let mut digest = Sha256::new();
     for name in names {
         digest.update(name.len().to_be_bytes());

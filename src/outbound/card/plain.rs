@@ -7,10 +7,10 @@ use super::super::ledger::{Done, Progress, Publication};
 use super::super::receipt::{Cause, Matter, Published};
 use super::super::resolve::Refusal;
 use super::actor::Actor;
-use super::ask::in_words;
+use super::ask::{derived, in_words};
 use super::berth::Piece;
-use super::record::{Ending, Owed};
-use crate::message::{DeadReason, Outcome, Request, RequestId, Timestamp, header};
+use super::record::{Ending, MAX_OWED, Owed};
+use crate::message::{DeadReason, Outcome, Receipt, Request, RequestId, Timestamp, header};
 
 /// Stands before what a card that broke did not show any more.
 const CONTINUED: &str = "*(continued: the card could not be updated any further)*\n\n";
@@ -53,7 +53,15 @@ impl Actor {
             self.settle(&piece, None).await;
         }
         self.aboard = closing;
+        let owed = self.record.as_ref().map_or(0, |record| record.owed.len());
         match ending {
+            None if owed >= MAX_OWED => {
+                if let Some(record) = &mut self.record {
+                    record.saying = Some(record.text.len());
+                }
+                self.write().await?;
+                self.say_so_far().await
+            }
             None => Ok(()),
             Some(ending) => self.say(ending).await,
         }
@@ -77,15 +85,35 @@ impl Actor {
         let rest = record.rest();
         if rest.trim().is_empty() {
             // The card showed everything before it broke, or there is nothing at all.
-            let told = if record.shown > 0 {
+            let end = if record.shown > 0 {
                 (Outcome::Sent, None)
             } else {
                 (Outcome::Failed, Some(nothing()))
             };
-            return self.all_said(told).await;
+            return self.all_said(end).await;
         }
         let text = format!("{mark}{rest}");
         self.say_text(text).await
+    }
+
+    /// Says what was collected so far, so that no more receipts wait, and goes on collecting.
+    pub(super) async fn say_so_far(&mut self) -> Result<(), LetGo> {
+        let Some(record) = &self.record else {
+            return Ok(());
+        };
+        let end = record.saying.unwrap_or_default();
+        let text = record.text.get(record.shown..end).unwrap_or_default();
+        let text = text.to_owned();
+        if !text.trim().is_empty() {
+            let done = self.send_plain((None, None), text).await?;
+            self.tell_owed(&told(&done.receipt)).await?;
+        }
+        if let Some(record) = &mut self.record {
+            record.shown = end;
+            record.saying = None;
+            record.owed.clear();
+        }
+        self.write().await
     }
 
     /// Says what did not fit into the finished card.
@@ -120,13 +148,7 @@ impl Actor {
                 return Err(reason);
             }
         };
-        let receipt = &done.receipt;
-        let cause = receipt.code.clone().map(|code| Cause {
-            code,
-            message: receipt.message.clone().unwrap_or_default(),
-            cure: receipt.cure.clone(),
-        });
-        self.all_said((receipt.outcome, cause)).await?;
+        self.all_said(told(&done.receipt)).await?;
         if let Some(piece) = closing {
             self.settle(&piece, done.dead).await;
         }
@@ -194,15 +216,13 @@ impl Actor {
 
     /// The key of a message that no request asked for.
     fn own_id(&self) -> RequestId {
+        let from = self.record.as_ref().map_or(0, |record| record.shown);
         #[expect(
             clippy::expect_used,
-            reason = "an outTrackId has 1 to 64 characters; control characters are taken out"
+            reason = "a prefix and a hexadecimal number are never empty, long or control characters"
         )]
-        RequestId::parse(&format!(
-            "card-{}",
-            self.track.replace(char::is_control, "")
-        ))
-        .expect("a prefix and at most 64 characters make a legal id")
+        RequestId::parse(&derived(&["message", &self.track, &from.to_string()]))
+            .expect("a derived name is a legal id")
     }
 
     /// The request as somebody would have published it on the subject of the chat.
@@ -276,6 +296,16 @@ impl Actor {
         }
         Ok(())
     }
+}
+
+/// How the message ended, for those whose text it says.
+fn told(receipt: &Receipt) -> (Outcome, Option<Cause>) {
+    let cause = receipt.code.clone().map(|code| Cause {
+        code,
+        message: receipt.message.clone().unwrap_or_default(),
+        cure: receipt.cure.clone(),
+    });
+    (receipt.outcome, cause)
 }
 
 fn nothing() -> Cause {

@@ -17,6 +17,12 @@ const REMEMBERED: usize = 1024;
 /// The same once a card has ended: what was acknowledged is not delivered again.
 const REMEMBERED_AFTER: usize = 128;
 
+/// Longest text of one card or stream, in bytes: far more than a card shows, far less than the broker
+/// takes.
+pub(super) const MAX_TEXT: usize = 256 << 10;
+/// Pieces whose receipts may wait for a plain message; then what there is of it is said.
+pub(super) const MAX_OWED: usize = 2000;
+
 /// How far a card has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "lowercase")]
@@ -122,6 +128,9 @@ pub(in crate::outbound) struct Record {
     /// Fingerprints of the keys that their callers gave them.
     #[serde(default)]
     pub(super) keys: Vec<u64>,
+    /// Up to where the text is being said although the stream goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) saying: Option<usize>,
     /// Pieces whose receipts wait for the plain message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) owed: Vec<Owed>,
@@ -160,6 +169,7 @@ impl Record {
             carrier: None,
             merged: Vec::new(),
             keys: Vec::new(),
+            saying: None,
             owed: Vec::new(),
             opened_at: Timestamp::now(),
             deadline,
@@ -189,6 +199,15 @@ impl Record {
         let excess = |list: &Vec<u64>| list.len().saturating_sub(most);
         self.merged.drain(..excess(&self.merged));
         self.keys.drain(..excess(&self.keys));
+    }
+
+    /// Whether there is room for what a feed says.
+    pub(super) fn takes(&self, feed: &Feed) -> bool {
+        match &feed.text {
+            Text::Same => true,
+            Text::Append(text) => self.text.len() + text.len() <= MAX_TEXT,
+            Text::Whole(text) => text.len() <= MAX_TEXT,
+        }
     }
 
     /// Takes text and ending of a feed.

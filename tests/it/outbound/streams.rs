@@ -426,6 +426,24 @@ async fn a_stream_whose_bridge_died_is_closed_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_stream_without_a_card_is_said_in_several_messages_and_nothing_is_lost() {
+    let stage = Stage::open(&["sales"]).await;
+    let count = 2300;
+    for n in 0..count {
+        stage
+            .publish(SUBJECT, piece(format!("p{n}"), format!("{n} ")))
+            .await;
+    }
+    stage.publish(SUBJECT, last("end")).await;
+    let _line = stage.start("sales");
+    stage.done().await;
+    let whole: String = (0..count).map(|n| format!("{n} ")).collect();
+    let words = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(words(&stage.texts_to("u1").concat()), words(&whole));
+    assert_eq!(stage.receipts().await, count + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_copy_of_a_piece_is_not_shown_twice_and_a_done_stream_takes_no_more() {
     let stage = with_cards().await;
     let _line = stage.start("sales");
