@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(lanes.finish(3), Vec::<u64>::new());
         assert_eq!(lanes.finish(1), [2]);
         assert_eq!(lanes.finish(2), Vec::<u64>::new());
-        assert!(lanes.lanes.is_empty() && lanes.requests.len() == 0);
+        assert!(lanes.lanes.is_empty() && lanes.requests.is_empty());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) struct Piece {
     /// Its idempotency key.
     pub(super) key: Key,
     /// What it asks.
-    pub(super) ask: Ask,
+    pub(super) ask: Box<Ask>,
     /// Its place in the ledger, when it opened the card.
     pub(super) hold: Option<Hold>,
     /// Dropped when it may leave its lane.
@@ -34,7 +34,7 @@ impl Piece {
         let piece = Self {
             held,
             key,
-            ask,
+            ask: Box::new(ask),
             hold: None,
             lane: Some(lane),
         };

@@ -79,7 +79,7 @@ impl Actor {
         let Some((pass, _place)) = free else {
             return Err(LetGo::Stopping);
         };
-        let answer = call.make(&sender.api, &self.track).await;
+        let answer = Box::pin(call.make(&sender.api, &self.track)).await;
         self.bill.attempts = self.bill.attempts.saturating_add(1);
         let billed = answer.as_ref().map_or_else(|e| e.class.billed(), |_| true);
         self.bill.cost = self.bill.cost.saturating_add(u32::from(billed));

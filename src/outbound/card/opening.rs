@@ -132,7 +132,8 @@ impl Actor {
         self.go_plain(piece.ask.chat.clone(), piece.sequence());
         // The message is sent under the place in the ledger that the piece has already.
         let hold = piece.hold.take();
-        let done = self.send_plain((Some(&piece), hold), text).await?;
+        let sent = self.send_plain((Some(&piece), hold), text);
+        let done = Box::pin(sent).await?;
         if let Some(record) = &mut self.record {
             record.remember(piece.sequence(), piece.fingerprint());
         }
@@ -147,7 +148,7 @@ impl Actor {
         let claim = {
             let matter = piece.matter(&sender.account);
             let claim = sender.desk.claim(&matter, piece.key.derived, &self.stop);
-            claim.await?
+            Box::pin(claim).await?
         };
         match claim {
             Claim::Duplicate => {
@@ -156,7 +157,7 @@ impl Actor {
             }
             Claim::Ended(done) => {
                 let matter = piece.matter(&sender.account);
-                sender.desk.close(&matter, &done).await?;
+                Box::pin(sender.desk.close(&matter, &done)).await?;
                 self.settle(&piece, done.dead).await;
                 Ok(None)
             }
@@ -195,10 +196,10 @@ impl Actor {
             Ok(draft) => draft,
             Err(why) => return Ok(Err((piece, NoCard::Unwanted(why)))),
         };
-        if !self
+        if self
             .record
             .as_ref()
-            .is_some_and(|record| record.opener.is_some())
+            .is_none_or(|record| record.opener.is_none())
         {
             let mut record = self.blank(Phase::Creating);
             record.chat.clone_from(&piece.ask.chat);

@@ -105,7 +105,7 @@ impl Actor {
         let text = record.text.get(record.shown..end).unwrap_or_default();
         let text = text.to_owned();
         if !text.trim().is_empty() {
-            let done = self.send_plain((None, None), text).await?;
+            let done = Box::pin(self.send_plain((None, None), text)).await?;
             self.tell_owed(&told(&done.receipt)).await?;
         }
         if let Some(record) = &mut self.record {
@@ -140,7 +140,7 @@ impl Actor {
         let closing = self.aboard.iter().position(|piece| piece.ask.ends());
         let mut closing = closing.map(|at| self.aboard.swap_remove(at));
         let hold = closing.as_mut().and_then(|piece| piece.hold.take());
-        let sent = self.send_plain((closing.as_ref(), hold), text).await;
+        let sent = Box::pin(self.send_plain((closing.as_ref(), hold), text)).await;
         let done = match sent {
             Ok(done) => done,
             Err(reason) => {
@@ -292,7 +292,7 @@ impl Actor {
             // The text lies in the dead letter of the message when it has one.
             done.dead = None;
             self.sender.desk.tell(&done.receipt);
-            self.sender.desk.close(&matter, &done).await?;
+            Box::pin(self.sender.desk.close(&matter, &done)).await?;
         }
         Ok(())
     }

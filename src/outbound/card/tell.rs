@@ -80,7 +80,7 @@ impl Actor {
     /// Tells one, with the cost of all calls since the last receipt.
     pub(super) async fn tell(&mut self, mut piece: Piece, end: End) -> Result<(), LetGo> {
         let bill = std::mem::take(&mut self.bill);
-        let told = self.write_end(&mut piece, end, bill).await;
+        let told = Box::pin(self.write_end(&mut piece, end, bill)).await;
         if told.is_err() {
             self.aboard.push(piece);
         }
@@ -98,7 +98,7 @@ impl Actor {
             for piece in some {
                 let is_newest = newest == Some(piece.sequence());
                 let bill = if is_newest { bill } else { Bill::default() };
-                ends.push(self.write_end(piece, end.clone(), bill));
+                ends.push(Box::pin(self.write_end(piece, end.clone(), bill)));
             }
             told = join_all(ends).await.into_iter().collect();
             if told.is_err() {
