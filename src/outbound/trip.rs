@@ -340,7 +340,11 @@ fn cause(error: ApiError) -> Cause {
 }
 
 /// A wait that doubles from `first` to `cap`, never shorter than `least`, and a little random.
-fn backoff(least: Duration, (first, cap): (Duration, Duration), refusals: u32) -> Duration {
+pub(super) fn backoff(
+    least: Duration,
+    (first, cap): (Duration, Duration),
+    refusals: u32,
+) -> Duration {
     let grown = first.saturating_mul(2_u32.saturating_pow(refusals.min(16)));
     let wait = grown.min(cap).max(least);
     wait.mul_f64(1.0 + fastrand::f64() * JITTER)
