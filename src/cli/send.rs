@@ -111,12 +111,12 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
     };
     let said = match &args.file {
         Some(path) => Said::File(media::Source::open(path).await?),
-        None => Said::Text(text(&args)?),
+        None => Said::Text(Box::new(text(&args)?)),
     };
     let config = args.broker.load_quietly()?;
     let broker = settings::connect(&config).await?;
     let payload = match said {
-        Said::Text(request) => payload(request, &id)?,
+        Said::Text(request) => payload(*request, &id)?,
         Said::File(file) => payload(shelved(&args, file, &broker).await?, &id)?,
     };
     let receipts = config.nats.subjects.receipt(&args.account, &id);
@@ -145,7 +145,7 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
 
 /// What is to be sent, before anything is stored.
 enum Said {
-    Text(Request),
+    Text(Box<Request>),
     File(media::Source),
 }
 
