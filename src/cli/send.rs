@@ -51,10 +51,15 @@ pub(super) struct SendArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "markdown"])]
     file: Option<PathBuf>,
     /// What the file is sent as [default: by its ending]
-    #[arg(long = "as", value_name = "KIND", requires = "file")]
+    #[arg(
+        long = "as",
+        value_name = "KIND",
+        requires = "file",
+        conflicts_with = "text"
+    )]
     kind: Option<FileKind>,
     /// Name that receivers see [default: that of the file]
-    #[arg(long, requires = "file")]
+    #[arg(long, requires = "file", conflicts_with = "text")]
     name: Option<String>,
     /// Idempotency key: under one key at most one message is sent [default: a random one]
     #[arg(long, value_name = "KEY", value_parser = |text: &str| RequestId::parse(text))]
