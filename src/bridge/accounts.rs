@@ -16,6 +16,7 @@ use crate::inbound::Rules;
 use crate::message::AccountName;
 use crate::outbound::{self, Mover, MoverParts, Outbound, Strays};
 use crate::telemetry::LinkState;
+use crate::verbs::{self, Verbs};
 
 impl Running {
     pub(super) fn start_outbound_intake(&mut self) {
@@ -31,6 +32,19 @@ impl Running {
         self.start_plain(Task::Mover, mover.run(self.intake.clone()));
         let strays = Strays::new(&self.broker, subjects, self.metrics.clone(), timings);
         self.start_plain(Task::Strays, strays.run(self.intake.clone()));
+    }
+
+    pub(super) fn start_verbs(&mut self) {
+        let accounts = self.config.accounts.values();
+        let verbs = Verbs::new(verbs::Parts {
+            broker: self.broker.clone(),
+            apis: self.apis.clone(),
+            standings: self.standings.clone(),
+            subjects: self.config.nats.subjects.clone(),
+            replica: self.replica.clone(),
+            clients: accounts.map(|account| account.client_id.clone()).collect(),
+        });
+        self.start_plain(Task::Verbs, verbs.run(self.questions.clone()));
     }
 
     fn outbound_timings(&self) -> outbound::Timings {
@@ -103,6 +117,7 @@ impl Running {
             fetcher: self.fetcher.clone(),
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
+            seats: self.seats.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),

@@ -21,7 +21,7 @@ use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{Health, Metrics, Seats, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -46,11 +46,17 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
+    /// Which accounts belong to other replicas.
+    pub(super) seats: Seats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
     pub(super) changed: mpsc::Receiver<()>,
     pub(super) accounts: BTreeMap<AccountName, CancellationToken>,
+    /// Which replica this is: one life of one bridge.
+    pub(super) replica: String,
+    /// Stops what answers questions.
+    pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
     /// Stops what serves the others.
@@ -102,10 +108,13 @@ impl Running {
             served: Served::default(),
             apis,
             standings: Standings::default(),
+            seats: Seats::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,
             accounts: BTreeMap::new(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            questions: CancellationToken::new(),
             intake: CancellationToken::new(),
             rest: CancellationToken::new(),
             config,
@@ -172,6 +181,7 @@ impl Running {
         for account in &accounts {
             self.start_account(account);
         }
+        self.start_verbs();
         info!(accounts = accounts.len(), "bridge started");
         loop {
             tokio::select! {
@@ -217,6 +227,7 @@ impl Running {
     /// Stops in the order of the flow: sources stop reading, pipelines finish what they hold, sinks
     /// flush, what serves them goes last.
     pub(super) async fn drain(&mut self) {
+        self.questions.cancel();
         for stop in self.accounts.values() {
             stop.cancel();
         }

@@ -20,6 +20,7 @@ pub(super) enum Task {
     LinkStatus,
     Mover,
     Strays,
+    Verbs,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -40,7 +41,8 @@ impl Task {
             | Self::Media
             | Self::LinkStatus
             | Self::Mover
-            | Self::Strays => None,
+            | Self::Strays
+            | Self::Verbs => None,
         }
     }
 

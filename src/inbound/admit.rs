@@ -131,6 +131,10 @@ impl Admitter {
                 account: delivery.account.clone(),
                 kind: reading.kind,
                 chat: reading.chat_key.clone().into_owned(),
+                conversation: reading
+                    .chat
+                    .as_ref()
+                    .map(|chat| chat.id.clone().into_owned()),
             };
             self.sessions.keep(key, entry);
         }

@@ -68,7 +68,7 @@ impl Floor {
         self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
-        let keys = LaneKey::of(subject, address.as_ref());
+        let keys = LaneKey::of(subject, address.as_ref(), &held.published.payload);
         let sequence = held.published.publication.seq;
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
     }
@@ -76,7 +76,8 @@ impl Floor {
     /// Takes a request that ended out of its lanes; returns the journeys that may start now.
     pub(super) fn finish(&mut self, (sequence, served): (u64, Served)) -> Vec<Running> {
         if served == Served::Elsewhere {
-            self.let_go();
+            // Whoever has it too keeps it: it is not given back.
+            drop(self.let_go());
         }
         if let Some(held) = self.shelf.remove(sequence) {
             self.bytes = self.bytes.saturating_sub(held.published.weight());
@@ -99,19 +100,27 @@ impl Floor {
 
     /// Lets go of all that waits: another bridge was pinned meanwhile and has it too, and what it
     /// holds back for the sake of order must not be sent from here. What nobody has comes again.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) -> Vec<Arc<Held>> {
+        let mut gone = Vec::new();
         for sequence in self.lanes.clear() {
             if let Some(held) = self.shelf.remove(sequence) {
                 self.bytes = self.bytes.saturating_sub(held.published.weight());
+                gone.push(held);
             }
         }
+        gone
     }
 
-    /// Waits for what is being worked on; nothing new starts.
-    pub(super) async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
-        self.let_go();
+    /// Waits for what is being worked on; nothing new starts when [`Floor::let_go`] came before.
+    /// Cancel-safe. What was let go on the way, as nothing of it had left, goes to `released`.
+    pub(super) async fn drain(
+        &mut self,
+        running: &mut FuturesUnordered<Running>,
+        released: &mut Vec<Arc<Held>>,
+    ) {
         while let Some((sequence, _)) = running.next().await {
-            self.shelf.remove(sequence);
+            released.extend(self.shelf.remove(sequence));
+            self.lanes.finish(sequence);
         }
     }
 }

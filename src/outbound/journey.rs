@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
-use crate::message::{AccountName, Request};
+use crate::message::{AccountName, Priority, Request};
 use crate::telemetry::Health;
 
 use super::Parts;
@@ -17,15 +16,16 @@ use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::Held;
+use super::media::Depot;
+use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
+use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
+use super::toll::Toll;
 use super::trip::Trip;
 
-/// Calls of one account that may be on their way at once: 20 a second in three families for the
-/// better part of a deadline of 10 s. Waiting for anything else takes no place.
-const CALLS: usize = 256;
 /// What every journey of one account shares.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -35,7 +35,9 @@ pub(super) struct Sender {
     pub(super) settings: Settings,
     pub(super) health: Health,
     pub(super) gate: Gate,
-    pub(super) calls: Semaphore,
+    pub(super) depot: Depot,
+    pub(super) toll: Toll,
+    pub(super) places: Places,
 }
 
 /// Who serves the account, as far as one request showed.
@@ -61,7 +63,14 @@ impl Sender {
             settings: parts.settings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
-            calls: Semaphore::new(CALLS),
+            depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
+            toll: Toll::new(
+                parts.account.clone(),
+                parts.standings.clone(),
+                parts.metrics.clone(),
+                parts.health.clone(),
+            ),
+            places: Places::new(),
         }
     }
 
@@ -101,6 +110,17 @@ impl Sender {
             published,
             subject: Some(&published.subject),
         };
+        let request = match reading.request {
+            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
+                Early::Waits => {
+                    held.settle(None).await;
+                    return Ok(Served::Here);
+                }
+                Early::GoesOn => Ok(request),
+                Early::Refused(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
                 self.desk.metrics.request_duplicate(&self.account);
@@ -109,7 +129,7 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
+            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
@@ -121,6 +141,30 @@ impl Sender {
         Ok(served)
     }
 
+    /// Hands a request over to wait when it is early.
+    async fn postponed(
+        &self,
+        matter: &Matter<'_>,
+        request: &Request,
+        stop: &CancellationToken,
+    ) -> Result<Early, LetGo> {
+        let published = matter.published;
+        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
+            return Ok(Early::GoesOn);
+        };
+        let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
+            return Ok(Early::GoesOn);
+        };
+        let waiting = Waiting {
+            published,
+            account: matter.account,
+            id: matter.id,
+            subject: published.subject.clone(),
+            at,
+        };
+        self.desk.postpone(&waiting, stop).await
+    }
+
     async fn send(
         &self,
         matter: &Matter<'_>,
@@ -129,7 +173,10 @@ impl Sender {
         stop: &CancellationToken,
     ) -> Result<End, LetGo> {
         let plan = match request {
-            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Ok(request) => {
+                let by = (&self.desk, &self.settings);
+                Plan::make(by, matter, &request, stop).await?
+            }
             Err(refusal) => Err(refusal),
         };
         let plan = match plan {
@@ -139,13 +186,21 @@ impl Sender {
                 return self.desk.finish(&hold, done).await;
             }
         };
-        Trip::new(self, matter, (hold, plan), stop).run().await
+        // Large, and held by every request of a lane.
+        Box::pin(Trip::new(self, matter, (hold, plan), stop).run()).await
     }
 
     /// Waits until the account is free and the call could be made at once.
-    pub(super) async fn ready(&self, leg: &Leg) -> (Pass<'_>, Result<(), ApiError>) {
-        let pass = self.gate.pass().await;
-        let prepared = self.api.prepare(&leg.shipment.recipient).await;
+    pub(super) async fn ready(
+        &self,
+        leg: &Leg,
+        priority: Priority,
+    ) -> (Pass<'_>, Result<(), ApiError>) {
+        // First: who waits for the month must not hold the probe of the gate.
+        let paid = self.toll.pay(priority).await;
+        let pass = self.gate.pass().await.paid(paid);
+        let recipient = &leg.shipment.recipient;
+        let prepared = self.api.prepare(recipient, priority).await;
         (pass, prepared)
     }
 

@@ -116,7 +116,32 @@ macro_rules! label_values {
 
 label_values! {
     FrameOutcome { Stored => "stored", Duplicate => "duplicate", Spooled => "spooled", Gated => "gated", Refused => "refused" }
-    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook", CustomRobot => "custom_robot", Media => "media", Card => "card", CardStream => "card_stream", Recall => "recall", Emotion => "emotion", Contact => "contact" }
     ApiOutcome { Accepted => "accepted", Throttled => "throttled", Refused => "refused", Failed => "failed", Ambiguous => "ambiguous" }
     SendOutcome { Sent => "sent", Failed => "failed", Expired => "expired", Uncertain => "uncertain" }
+}
+
+impl ApiFamily {
+    /// The name as metrics and records have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Token => "token",
+            Self::SendUser => "send_user",
+            Self::SendGroup => "send_group",
+            Self::Webhook => "webhook",
+            Self::CustomRobot => "custom_robot",
+            Self::Media => "media",
+            Self::Card => "card",
+            Self::CardStream => "card_stream",
+            Self::Recall => "recall",
+            Self::Emotion => "emotion",
+            Self::Contact => "contact",
+        }
+    }
+}
+
+impl EncodeLabelValue for ApiFamily {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.as_str().encode(encoder)
+    }
 }

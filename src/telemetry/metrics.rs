@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, SendOutcome};
 use super::meter::Meter;
-use crate::message::{AccountName, MediaReason, MediaState, Outcome};
+use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStanding};
 
 /// Upper bounds of the acknowledgement histogram, in seconds: DingTalk waits 3 s.
 const ACK_BUCKETS: [f64; 12] = [
@@ -90,6 +90,10 @@ struct Inner {
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
     media: Family<MediaLabels, Counter>,
+    quota_used: Family<AccountLabel, Gauge>,
+    quota_limit: Family<AccountLabel, Gauge>,
+    quota_forecast: Family<AccountLabel, Gauge>,
+    replicas: Gauge,
     meter: Meter,
 }
 
@@ -146,6 +150,13 @@ impl Metrics {
             "Sends a second that the account may make now"
         );
         let media = registered!("media", "Media items of inbound messages by how they ended");
+        let quota_used = registered!("quota_used", "Billed calls of the month, by all replicas");
+        let quota_limit = registered!("quota_limit", "Billed calls in a month, when configured");
+        let quota_forecast = registered!(
+            "quota_forecast",
+            "Billed calls that the month will have at its end, at the present pace"
+        );
+        let replicas = registered!("replicas", "Bridges that serve the same configuration now");
         Self(Arc::new(Inner {
             registry,
             received,
@@ -169,6 +180,10 @@ impl Metrics {
             quota_notices,
             pace,
             media,
+            quota_used,
+            quota_limit,
+            quota_forecast,
+            replicas,
             meter: Meter::default(),
         }))
     }
@@ -316,6 +331,30 @@ impl Metrics {
             outcome: MediaOutcome::new(state, reason),
         };
         self.0.media.get_or_create(&labels).inc();
+    }
+}
+
+impl Metrics {
+    /// How an account stands against its quota.
+    pub fn quota(&self, account: &AccountName, standing: &QuotaStanding) {
+        let label = label(account);
+        let set = |gauge: &Family<AccountLabel, Gauge>, calls: u64| {
+            let calls = i64::try_from(calls).unwrap_or(i64::MAX);
+            gauge.get_or_create(&label).set(calls);
+        };
+        set(&self.0.quota_used, standing.used);
+        set(&self.0.quota_forecast, standing.forecast);
+        match standing.limit {
+            Some(limit) => set(&self.0.quota_limit, limit),
+            None => {
+                self.0.quota_limit.remove(&label);
+            }
+        }
+    }
+
+    /// Live replicas, this one included.
+    pub fn replicas(&self, live: usize) {
+        self.0.replicas.set(i64::try_from(live).unwrap_or(i64::MAX));
     }
 }
 

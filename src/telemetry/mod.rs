@@ -5,11 +5,13 @@ mod labels;
 mod log;
 mod meter;
 mod metrics;
+mod seats;
 mod standings;
 
-pub use health::{AccountHealth, Health, LinkState, PartState, Snapshot};
+pub use health::{AccountHealth, Health, LinkState, PartState, ReplicaHealth, Snapshot};
 pub use labels::{ApiFamily, ApiOutcome, FrameOutcome};
 pub use log::{LogError, init_log};
-pub use meter::Meter;
+pub use meter::{Calls, Meter, Month, Tally};
 pub use metrics::Metrics;
-pub use standings::Standings;
+pub use seats::Seats;
+pub use standings::{Standings, Watch};

@@ -24,3 +24,4 @@ mod sim_sdk_cards;
 mod sim_sdk_media;
 mod stream;
 mod support;
+mod verbs;

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::answer::Answer;
 use super::errors::Lost;
-use super::pace::Lane;
+use super::pace::{Lane, Paces};
 use super::webhook::is_dingtalk;
 use crate::config;
 
@@ -37,7 +37,8 @@ const FOREIGN_RATE: f64 = 100_000.0;
 pub struct Http {
     client: Client,
     /// What DingTalk counts per address, over all accounts.
-    address: Arc<Lane>,
+    address: Lane,
+    paces: Paces,
 }
 
 impl fmt::Debug for Http {
@@ -92,7 +93,8 @@ impl Http {
         };
         Ok(Self {
             client,
-            address: Arc::new(Lane::new(rate)),
+            address: Lane::new(rate),
+            paces: Paces::default(),
         })
     }
 
@@ -104,6 +106,11 @@ impl Http {
     /// The pace that all accounts share.
     pub(super) fn address(&self) -> &Lane {
         &self.address
+    }
+
+    /// The pace of every account that calls through this client.
+    pub fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Makes one call and reads its answer.

@@ -15,6 +15,7 @@ mod receipts;
 mod reconnects;
 mod recovers;
 mod round_trip;
+mod sends_media;
 mod survives;
 mod survives_sending;
 mod survives_storage;

@@ -616,6 +616,12 @@ fn media_errors_are_permanent_and_what_shows_nothing_is_never_in_doubt() {
         assert_eq!(error.class, ErrorClass::Permanent, "{code}");
         assert!(error.cure.unwrap_or_default().contains(cure), "{code}");
     }
+    let gateway = refusal(
+        Call::Upload,
+        413,
+        "<html>413 Request Entity Too Large</html>",
+    );
+    assert_eq!(gateway.error.class, ErrorClass::Permanent);
     let token = refusal(Call::Upload, 200, json!({"errcode": 40014, "errmsg": "m"}));
     assert_eq!(token.lesson, Lesson::Token);
     let topapi = json!({"errcode": 88, "sub_code": "40014", "sub_msg": "m"});

@@ -83,7 +83,11 @@ async fn serve(State(seen): State<Seen>, request: Request) -> Response<Body> {
 }
 
 fn fetcher(api_url: &str, media_hosts: &[&str]) -> Fetcher {
-    let config = config::Dingtalk {
+    Fetcher::new(&settings(api_url, media_hosts)).unwrap()
+}
+
+fn settings(api_url: &str, media_hosts: &[&str]) -> config::Dingtalk {
+    config::Dingtalk {
         api_url: api_url.to_owned(),
         oapi_url: "https://oapi.dingtalk.com".to_owned(),
         ca_file: None,
@@ -91,8 +95,7 @@ fn fetcher(api_url: &str, media_hosts: &[&str]) -> Fetcher {
         no_proxy: None,
         media_hosts: media_hosts.iter().map(|&host| host.to_owned()).collect(),
         timeout: Duration::from_secs(5),
-    };
-    Fetcher::new(&config).unwrap()
+    }
 }
 
 async fn whole(mut fetched: Fetched) -> Result<Vec<u8>, FetchError> {
@@ -220,4 +223,30 @@ async fn what_is_gone_is_told_from_what_may_come_again() {
     let error = fetcher.open(&url).await.unwrap_err();
     assert!(matches!(error, FetchError::Again(_)), "{error}");
     assert!(!error.to_string().contains("CANARY"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_in_the_own_network_is_gone_through_but_not_fetched_from() {
+    let proxy = Host::start().await;
+    let url = proxy.url("");
+    let config = config::Dingtalk {
+        proxy: Some(crate::message::Secret::new(url.as_str())),
+        ..settings("https://api.dingtalk.com", &[])
+    };
+    let fetcher = Fetcher::new(&config).unwrap();
+    let fetched = fetcher.open("http://down.dingtalk.com/media/x").await;
+    assert_eq!(whole(fetched.unwrap()).await.unwrap(), b"0123456789");
+    assert_eq!(proxy.paths(), ["/media/x"]);
+    for hidden in [
+        url.as_str(),
+        "http://169.254.169.254/x",
+        "http://internal/x",
+    ] {
+        let error = fetcher.open(hidden).await.unwrap_err();
+        assert!(
+            matches!(error, FetchError::Forbidden(_)),
+            "{hidden}: {error}"
+        );
+    }
+    assert_eq!(proxy.paths(), ["/media/x"]);
 }
