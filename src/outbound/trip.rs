@@ -90,7 +90,10 @@ impl<'a> Trip<'a> {
         if self.over() {
             return Ok(self.expired());
         }
-        if let Some(step) = self.load().await? {
+        // Boxed, so that the many that carry none stay small.
+        if self.plan.carries_media()
+            && let Some(step) = Box::pin(self.load()).await?
+        {
             return Ok(step);
         }
         let leg = match self.plan.leg(&self.hold.progress) {
