@@ -56,6 +56,10 @@ pub(super) struct Running {
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
     pub(super) changed: mpsc::Receiver<()>,
     pub(super) accounts: BTreeMap<AccountName, CancellationToken>,
+    /// Which replica this is: one life of one bridge.
+    pub(super) replica: String,
+    /// Stops what answers questions.
+    pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
     /// Stops what replicas share, once nothing is sent any more.
@@ -83,13 +87,16 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let (inbound, sessions) = Inbound::new(inbound::Parts {
+        let apis = Apis::default();
+        let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
             budgets: config.inbound.clone(),
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
+            apis: apis.clone(),
+            fetcher: fetcher.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -104,7 +111,7 @@ impl Running {
             health,
             policies,
             served: Served::default(),
-            apis: Apis::default(),
+            apis,
             standings: Standings::default(),
             seats: Seats::default(),
             roster: Roster::default(),
@@ -112,6 +119,8 @@ impl Running {
             link_events: Some(link_events),
             changed,
             accounts: BTreeMap::new(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            questions: CancellationToken::new(),
             intake: CancellationToken::new(),
             fleet: CancellationToken::new(),
             rest: CancellationToken::new(),
@@ -134,6 +143,7 @@ impl Running {
         }
         running.start_plain(Task::Inbound, inbound.run(delivered));
         running.start_plain(Task::Sessions, sessions.run());
+        running.start_plain(Task::Media, media.run());
         let subjects = running.config.nats.subjects.clone();
         let status = inbound::report_links(broker, subjects, link_changes);
         running.start_plain(Task::LinkStatus, status);
@@ -179,6 +189,7 @@ impl Running {
         for account in &accounts {
             self.start_account(account);
         }
+        self.start_verbs();
         info!(accounts = accounts.len(), "bridge started");
         loop {
             tokio::select! {
@@ -242,6 +253,7 @@ impl Running {
     /// Stops in the order of the flow: sources stop reading, pipelines finish what they hold, sinks
     /// flush, what serves them goes last.
     pub(super) async fn drain(&mut self) {
+        self.questions.cancel();
         for stop in self.accounts.values() {
             stop.cancel();
         }

@@ -16,10 +16,12 @@ pub(super) enum Task {
     ConfigWatch,
     Inbound,
     Sessions,
+    Media,
     LinkStatus,
     Mover,
     Strays,
     Fleet,
+    Verbs,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -37,10 +39,12 @@ impl Task {
             | Self::ConfigWatch
             | Self::Inbound
             | Self::Sessions
+            | Self::Media
             | Self::LinkStatus
             | Self::Mover
             | Self::Strays
-            | Self::Fleet => None,
+            | Self::Fleet
+            | Self::Verbs => None,
         }
     }
 

@@ -72,6 +72,11 @@ impl Feed {
         Self::new(hub, plan)
     }
 
+    pub(super) fn due(hub: Arc<Hub>) -> Self {
+        let plan = Plan::due(&hub.names);
+        Self::new(hub, plan)
+    }
+
     pub(super) fn bare(hub: Arc<Hub>) -> Self {
         let plan = Plan::bare(&hub.names);
         Self::new(hub, plan)
@@ -133,7 +138,7 @@ impl Feed {
             kept.extend(takeover.into_held().into_values());
         }
         if let Some(pin) = pinned {
-            unpin(&self.hub, &self.plan.durable, &pin).await;
+            unpin(&self.hub, &self.plan, &pin).await;
         }
         // Not before: they would come back here.
         for incoming in kept {
@@ -225,7 +230,7 @@ impl Feed {
             return;
         };
         match turn {
-            Turn::Ask => takeover.ask(&self.hub, &self.plan.durable),
+            Turn::Ask => takeover.ask(&self.hub, &self.plan),
             Turn::Answered(answer) => {
                 takeover.answered(answer);
                 self.give_out_when_whole();

@@ -132,7 +132,9 @@ impl MediaStore {
     pub async fn sweep(&self, upload: &str) -> Result<(), BrokerError> {
         let purge = json!({ "filter": self.chunk_subject(upload) });
         let subject = format!("STREAM.PURGE.{}", self.stream());
-        self.hub.ask::<_, serde_json::Value>(subject, &purge).await?;
+        self.hub
+            .ask::<_, serde_json::Value>(subject, &purge)
+            .await?;
         Ok(())
     }
 
@@ -162,6 +164,29 @@ impl MediaStore {
             digest,
         );
         Ok(Some((object, reader)))
+    }
+
+    /// Removes what is stored under `key`; that nothing is there is no error.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn remove(&self, key: &str) -> Result<(), BrokerError> {
+        let Some(info) = self.look(key).await? else {
+            return Ok(());
+        };
+        let upload = info.nuid.clone();
+        let gone = ObjectInfo {
+            size: 0,
+            chunks: 0,
+            digest: None,
+            deleted: true,
+            ..info
+        };
+        let text = serde_json::to_vec(&gone).map_err(away)?;
+        let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
+        let meta = plain(self.meta_subject(key), text.into());
+        self.hub.store(&meta, &rollup).await?;
+        self.sweep(&upload).await
     }
 
     /// Every object, in no order that means anything.

@@ -154,7 +154,9 @@ impl Reading {
             let name = &consumer.cached_info().name;
             let context = &self.hub.consuming;
             // It would end by itself later.
-            let _ = context.delete_consumer_from_stream(name, &self.stream).await;
+            let _ = context
+                .delete_consumer_from_stream(name, &self.stream)
+                .await;
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod connection;
 mod consumer;
+mod ear;
 mod error;
 mod feed;
 mod fitness;
@@ -16,12 +17,15 @@ mod marked;
 mod media;
 mod media_reader;
 mod neighbours;
+mod newest;
 mod objects;
 mod outgoing;
 mod program;
 mod publisher;
 mod recent;
 mod replay;
+mod schedule;
+mod service;
 mod strays;
 mod streams;
 mod survey;
@@ -36,6 +40,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use ear::Ear;
 pub use error::BrokerError;
 pub use feed::Feed;
 pub use incoming::Incoming;
@@ -46,6 +51,8 @@ pub use media_reader::MediaReader;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
+pub use schedule::{Appointment, Booked};
+pub use service::{Complaint, EndpointPlan, Question, ServicePlan, Switchboard};
 pub use strays::Stray;
 pub use survey::Survey;
 

@@ -24,6 +24,12 @@ pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 pub const SOURCE_SEQUENCE: &str = "Dingtalk-Source-Sequence";
 /// When a moved request was published first, in RFC 3339.
 pub const SOURCE_TIME: &str = "Dingtalk-Source-Time";
+/// Canonical subject that a request is moved to when its time has come.
+pub const DUE_SUBJECT: &str = "Dingtalk-Due-Subject";
+/// Instant before which a request is not moved, in RFC 3339; on a canonical subject: it was waited for.
+pub const NOT_BEFORE: &str = "Dingtalk-Not-Before";
+/// Present on a request that was called off before its time.
+pub const CANCELLED: &str = "Dingtalk-Cancelled";
 /// Why a message was given up, one of the reasons of `DeadReason`.
 pub const DEAD_REASON: &str = "Dingtalk-Dead-Reason";
 /// The same for people.

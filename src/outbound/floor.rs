@@ -68,7 +68,7 @@ impl Floor {
         self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
-        let keys = LaneKey::of(subject, address.as_ref());
+        let keys = LaneKey::of(subject, address.as_ref(), &held.published.payload);
         let sequence = held.published.publication.seq;
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
     }

@@ -16,10 +16,12 @@ use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
 use super::held::Held;
+use super::media::Depot;
 use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
+use super::scheduled::{self, Waiting};
 use super::settings::Settings;
 use super::toll::Toll;
 use super::trip::Trip;
@@ -33,6 +35,7 @@ pub(super) struct Sender {
     pub(super) settings: Settings,
     pub(super) health: Health,
     pub(super) gate: Gate,
+    pub(super) depot: Depot,
     pub(super) toll: Toll,
     pub(super) places: Places,
 }
@@ -60,6 +63,7 @@ impl Sender {
             settings: parts.settings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
+            depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
             toll: Toll::new(
                 parts.account.clone(),
                 parts.standings.clone(),
@@ -106,6 +110,12 @@ impl Sender {
             published,
             subject: Some(&published.subject),
         };
+        if let Ok(request) = &reading.request
+            && self.postponed(&matter, request, stop).await?
+        {
+            held.settle(None).await;
+            return Ok(Served::Here);
+        }
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
                 self.desk.metrics.request_duplicate(&self.account);
@@ -126,6 +136,31 @@ impl Sender {
         Ok(served)
     }
 
+    /// Hands a request that is early over to wait; whether it was.
+    async fn postponed(
+        &self,
+        matter: &Matter<'_>,
+        request: &Request,
+        stop: &CancellationToken,
+    ) -> Result<bool, LetGo> {
+        let published = matter.published;
+        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
+            return Ok(false);
+        };
+        let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
+            return Ok(false);
+        };
+        let waiting = Waiting {
+            published,
+            account: matter.account,
+            id: matter.id,
+            subject: published.subject.clone(),
+            at,
+        };
+        self.desk.postpone(&waiting, stop).await?;
+        Ok(true)
+    }
+
     async fn send(
         &self,
         matter: &Matter<'_>,
@@ -134,7 +169,10 @@ impl Sender {
         stop: &CancellationToken,
     ) -> Result<End, LetGo> {
         let plan = match request {
-            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Ok(request) => {
+                let by = (&self.desk, &self.settings);
+                Plan::make(by, matter, &request, stop).await?
+            }
             Err(refusal) => Err(refusal),
         };
         let plan = match plan {

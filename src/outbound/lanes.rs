@@ -1,7 +1,7 @@
 //! One lane per chat: what was published first is worked on first, and a chat that waits delays no
 //! other. Pure bookkeeping by stream sequence; it knows neither broker nor DingTalk.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::message::{Kind, OutboundAddress};
 
@@ -19,18 +19,18 @@ pub(super) enum LaneKey {
 impl LaneKey {
     /// The lanes of a request: one for each user that it names, so that a list waits for all of its
     /// chats and all of its chats wait for it.
-    pub(super) fn of(subject: &str, address: Option<&OutboundAddress>) -> Vec<Self> {
+    pub(super) fn of(
+        subject: &str,
+        address: Option<&OutboundAddress>,
+        payload: &[u8],
+    ) -> Vec<Self> {
         match address {
             Some(OutboundAddress::Canonical { kind, id, .. }) => match kind {
                 Kind::User => {
-                    let mut keys: Vec<Self> = Vec::new();
-                    for user in resolve::users(id) {
-                        let key = Self::Chat(Kind::User, user.to_owned());
-                        if !keys.contains(&key) {
-                            keys.push(key);
-                        }
-                    }
-                    keys
+                    let users = resolve::addressees(id, payload);
+                    let users: HashSet<String> = users.into_iter().collect();
+                    let key = |user| Self::Chat(Kind::User, user);
+                    users.into_iter().map(key).collect()
                 }
                 Kind::Group | Kind::Card | Kind::Event | Kind::Other => {
                     vec![Self::Chat(*kind, id.clone())]
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_subject_that_names_no_chat_has_a_lane_of_its_own() {
         assert_eq!(
-            LaneKey::of("dingtalk.outbound.sales.robot.x", None),
+            LaneKey::of("dingtalk.outbound.sales.robot.x", None, b"hi"),
             [LaneKey::Subject("dingtalk.outbound.sales.robot.x".into())]
         );
     }

@@ -4,21 +4,26 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod batch;
 mod berth;
+mod bound;
 mod claim;
 mod desk;
+mod destination;
 mod floor;
 mod gate;
 mod held;
 mod journey;
 mod lanes;
 mod ledger;
+mod media;
 mod mover;
 mod places;
 mod plan;
 mod receipt;
 mod resolve;
 mod route;
+mod scheduled;
 mod served;
 mod settings;
 mod strays;

@@ -1,5 +1,5 @@
-//! The attempts of one request that is ours: part by part, each on the path that is right at the
-//! moment, until there is an outcome. It acknowledges nothing and tells nobody.
+//! The attempts of one request that is ours: users by users and part by part, each on the path that
+//! is right at the moment, until there is an outcome. It acknowledges nothing and tells nobody.
 
 use std::time::Duration;
 
@@ -7,18 +7,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::dingtalk::api::{Accepted, ApiError};
-use crate::message::{DeadReason, Outcome, Part, Priority, Timestamp, Via};
+use crate::message::{DeadReason, Outcome, Priority, Timestamp, Via};
 
+use super::batch::Ahead;
 use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
+use super::ledger::Done;
+use super::media::{Trouble, names_unknown_media};
 use super::plan::{Leg, Plan};
-use super::receipt::{Cause, Matter};
-use super::verdict::{Stage, Verdict, verdict};
+use super::receipt::{Cause, Ended, Matter};
+use super::resolve::Refusal;
+use super::verdict::{self, Halt, Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
 const JITTER: f64 = 0.25;
+/// Most tries in a row to fetch media from an address: it is not DingTalk's, and may never answer.
+const MOST_FETCHES: u32 = 5;
+/// Most users that a text for people names.
+const MOST_NAMED: usize = 10;
 /// How long an alert waits at least after DingTalk said that the month is used up.
 const ALERT_PAUSE: Duration = Duration::from_secs(60);
 
@@ -33,14 +41,18 @@ pub(super) struct Trip<'a> {
     refusals: u32,
     /// Why the request is given up, when it is not DingTalk that refuses it.
     dead: Option<DeadReason>,
+    /// Why a call of a list is in doubt.
+    doubt: Option<Cause>,
 }
 
 /// What follows an attempt.
 enum Step {
     /// The next one.
     Next,
-    /// The end.
-    End(Outcome, Option<Cause>),
+    /// The end, of a list as [`verdict::outcome`] has it.
+    Halt(Halt, Option<Cause>),
+    /// The end of a message whose only call was not answered.
+    InDoubt(Cause),
 }
 
 impl<'a> Trip<'a> {
@@ -58,37 +70,108 @@ impl<'a> Trip<'a> {
             stop,
             refusals: 0,
             dead: None,
+            doubt: None,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<End, LetGo> {
-        let (outcome, cause) = loop {
-            if let Step::End(outcome, cause) = self.attempt().await? {
-                break (outcome, cause);
+        let done = loop {
+            match self.attempt().await? {
+                Step::Next => {}
+                Step::Halt(halt, cause) => break self.halted(halt, cause),
+                Step::InDoubt(cause) => {
+                    self.hold.progress.give_up(Outcome::Uncertain);
+                    break self.ended(Outcome::Uncertain, Some(cause));
+                }
             }
         };
-        let progress = self.hold.progress.clone();
-        let mut done = self.matter.ended(outcome, progress, cause);
-        if outcome == Outcome::Failed {
-            done.dead = self.dead.or(done.dead);
-        }
         self.sender.desk.finish(&self.hold, done).await
     }
 
+    /// The end as a whole, from how everybody fared.
+    fn halted(&mut self, halt: Halt, cause: Option<Cause>) -> Done {
+        let progress = &mut self.hold.progress;
+        let doubted = !progress.uncertain_users.is_empty();
+        let outcome = verdict::outcome(halt, doubted, progress.reached_somebody());
+        if halt == Halt::GivenUp {
+            progress.give_up(Outcome::Failed);
+        }
+        let cause = match (outcome, cause) {
+            (Outcome::Sent, _) => None,
+            (Outcome::Uncertain, other) => Some(self.in_doubt(other)),
+            (Outcome::Failed, None) => Some(self.nobody()),
+            (Outcome::Failed | Outcome::Expired, cause) => cause,
+        };
+        let mut done = self.ended(outcome, cause);
+        if outcome == Outcome::Failed {
+            done.dead = self.dead.or(done.dead);
+        }
+        done
+    }
+
+    fn ended(&self, outcome: Outcome, cause: Option<Cause>) -> Done {
+        let progress = self.hold.progress.clone();
+        let unsent_users = progress.unsent(&self.plan.job.audience);
+        self.matter.ended(Ended {
+            outcome,
+            progress,
+            unsent_users,
+            cause,
+        })
+    }
+
+    /// Why a list is `uncertain`: the call that was not answered, and what ended the rest.
+    fn in_doubt(&self, other: Option<Cause>) -> Cause {
+        let mut cause = self.doubt.clone().unwrap_or_else(|| Cause {
+            code: "unknown-outcome".to_owned(),
+            message: "the bridge stopped while a call was under way".to_owned(),
+            cure: None,
+        });
+        let doubted = self.hold.progress.uncertain_users.len();
+        cause.message = format!(
+            "{doubted} users may or may not have got it: {}",
+            cause.message
+        );
+        if let Some(other) = other {
+            cause.message = format!("{}; others did not: {}", cause.message, other.message);
+            cause.cure = other.cure.or(cause.cure);
+        }
+        cause
+    }
+
+    /// Why a request of which every call was made reached nobody.
+    fn nobody(&self) -> Cause {
+        let refused = &self.hold.progress.refused_users;
+        let named: Vec<&str> = refused
+            .iter()
+            .map(String::as_str)
+            .take(MOST_NAMED)
+            .collect();
+        let more = match refused.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let users = named.join(", ");
+        Cause {
+            code: "invalid-user".to_owned(),
+            message: format!("dingtalk knows none of these users for this robot: {users}{more}"),
+            cure: Some("check the staffId and that the app is published to the user".to_owned()),
+        }
+    }
+
     async fn attempt(&mut self) -> Result<Step, LetGo> {
+        if self.hold.progress.is_through(&self.plan.job.audience) {
+            return self.go_on().await;
+        }
         if self.over() {
             return Ok(self.expired());
         }
+        if let Some(step) = self.load().await? {
+            return Ok(step);
+        }
         let leg = match self.plan.leg(&self.hold.progress) {
             Ok(leg) => leg,
-            Err(refusal) => {
-                self.dead = Some(refusal.reason);
-                return Ok(self.give_up(Cause {
-                    code: refusal.reason.as_str().to_owned(),
-                    message: refusal.detail,
-                    cure: None,
-                }));
-            }
+            Err(refusal) => return Ok(self.unfit(refusal)),
         };
         self.hold.progress.parts = leg.parts;
         self.hold.progress.via = Some(leg.via);
@@ -105,6 +188,8 @@ impl<'a> Trip<'a> {
         };
         let attempts = &mut self.hold.progress.attempts;
         *attempts = attempts.saturating_add(1);
+        let audience = &self.plan.job.audience;
+        self.hold.progress.depart(audience, leg.users());
         let desk = &self.sender.desk;
         desk.sending(&mut self.hold, self.stop).await?;
         let answer = self.sender.api.send(&leg.shipment).await;
@@ -116,6 +201,58 @@ impl<'a> Trip<'a> {
             }
             Err(error) => self.refused(error, (Stage::Sending, leg.via), pass).await,
         }
+    }
+
+    /// One step of bringing the media of the request to DingTalk; nothing when they are there. It
+    /// goes on in the turn of the request, so that the order of its chat holds.
+    async fn load(&mut self) -> Result<Option<Step>, LetGo> {
+        if !self.plan.carries_media() {
+            return Ok(None);
+        }
+        let Some(task) = self.plan.task() else {
+            return Ok(None);
+        };
+        let sender = self.sender;
+        let Some(pass) = self.within(sender.gate.pass()).await? else {
+            return Ok(Some(self.expired()));
+        };
+        let patience = Patience::Until(self.stop);
+        let step = || sender.depot.work(&sender.api, self.matter.id, task);
+        let work = sender.desk.insist(patience, "media step", step);
+        let Some(worked) = self.within(work).await? else {
+            return Ok(Some(self.expired()));
+        };
+        let step = match worked? {
+            Ok(done) => {
+                if done.is_upload() {
+                    let cost = &mut self.hold.progress.cost;
+                    *cost = cost.saturating_add(1);
+                    self.refusals = 0;
+                    self.reached_dingtalk(&pass);
+                }
+                self.plan.note(done);
+                Step::Next
+            }
+            Err(Trouble::Refused(refusal)) => self.unfit(refusal),
+            Err(Trouble::NotFetched(reason)) if self.refusals < MOST_FETCHES => {
+                debug!(dingtalk.account = %sender.account, request.id = %self.matter.id, reason, "media not fetched");
+                drop(pass);
+                self.pause(Duration::ZERO).await?
+            }
+            Err(Trouble::NotFetched(reason)) => {
+                let detail = format!("the media behind `url` cannot be fetched: {reason}");
+                self.unfit(Refusal::new(DeadReason::Refused, detail))
+            }
+            Err(Trouble::Api(error)) => {
+                if error.class.billed() {
+                    let cost = &mut self.hold.progress.cost;
+                    *cost = cost.saturating_add(1);
+                }
+                let at = (Stage::Preparing, Via::Openapi);
+                self.refused(error, at, pass).await?
+            }
+        };
+        Ok(Some(step))
     }
 
     /// Waits for `step` while the request is worth sending; `None` when it no longer is. Nothing
@@ -141,13 +278,21 @@ impl<'a> Trip<'a> {
         self.plan.job.expires_at.is_some_and(over)
     }
 
-    fn expired(&mut self) -> Step {
-        if self.hold.progress.taken && self.last_part() {
-            return self.without_the_rest();
-        }
+    /// The bridge itself refuses the request.
+    fn unfit(&mut self, refusal: Refusal) -> Step {
+        self.dead = Some(refusal.reason);
+        let cause = Cause {
+            code: refusal.reason.as_str().to_owned(),
+            message: refusal.detail,
+            cure: None,
+        };
+        Step::Halt(Halt::GivenUp, Some(cause))
+    }
+
+    fn expired(&self) -> Step {
         let at = self.plan.job.expires_at.map(|at| at.to_string());
-        Step::End(
-            Outcome::Expired,
+        Step::Halt(
+            Halt::Expired,
             Some(Cause {
                 code: DeadReason::Expired.as_str().to_owned(),
                 message: format!("its time was over at {}", at.unwrap_or_default()),
@@ -160,67 +305,58 @@ impl<'a> Trip<'a> {
     async fn sent(&mut self, leg: &Leg, accepted: Accepted) -> Result<Step, LetGo> {
         let progress = &mut self.hold.progress;
         progress.cost = progress.cost.saturating_add(1);
-        let asked = leg.users();
-        let within = |list: &[String], user: &String| list.contains(user);
-        let throttled: Vec<String> = asked
-            .iter()
-            .filter(|user| within(&accepted.throttled_users, user))
-            .filter(|user| !within(&accepted.refused_users, user))
-            .cloned()
-            .collect();
-        let refused = asked
-            .iter()
-            .filter(|user| within(&accepted.refused_users, user));
-        let before = progress.refused_users.len();
-        progress.refused_users.extend(refused.cloned());
-        let refused = progress.refused_users.len() - before;
-        if asked.is_empty() || refused + throttled.len() < asked.len() {
-            progress.taken = true;
-            progress.key = progress.key.take().or(accepted.process_query_key);
+        let (mut took, mut put_off) = (Vec::new(), Vec::new());
+        for user in leg.users() {
+            if accepted.refused_users.contains(user) {
+                progress.refused_users.push(user.clone());
+            } else if accepted.throttled_users.contains(user) {
+                put_off.push(user.clone());
+            } else {
+                took.push(user.clone());
+            }
+        }
+        if leg.users().is_empty() || !took.is_empty() {
+            progress.list_call(Outcome::Sent, accepted.process_query_key);
+            self.refusals = 0;
             let health = &self.sender.health;
             health.account(&self.sender.account, |health| {
                 health.last_sent_at = Some(Timestamp::now());
             });
         }
-        if throttled.is_empty() {
-            return self.part_ended().await;
+        let audience = &self.plan.job.audience;
+        progress.arrive(audience, took, put_off);
+        if progress.is_through(audience) {
+            return self.go_on().await;
         }
-        progress.rest = Some(throttled);
         self.sender
             .desk
             .pending(&mut self.hold, Patience::Always)
             .await?;
-        self.pause(Duration::ZERO).await
+        Ok(Step::Next)
     }
 
-    /// The present part is through, as far as it will ever be.
-    async fn part_ended(&mut self) -> Result<Step, LetGo> {
-        let progress = &mut self.hold.progress;
-        if !progress.taken {
-            let users = progress.refused_users.join(", ");
-            return Ok(Step::End(
-                Outcome::Failed,
-                Some(Cause {
-                    code: "invalid-user".to_owned(),
-                    message: format!("dingtalk knows none of these users for this robot: {users}"),
-                    cure: Some(
-                        "check the staffId and that the app is published to the user".to_owned(),
-                    ),
-                }),
-            ));
+    /// Everybody was asked once; those who were put off are asked again after a wait.
+    async fn go_on(&mut self) -> Result<Step, LetGo> {
+        match self.hold.progress.ahead(&self.plan.job.audience) {
+            Ahead::Call => Ok(Step::Next),
+            Ahead::Nothing => Ok(Step::Halt(Halt::Through, None)),
+            Ahead::PutOff => {
+                self.sender
+                    .desk
+                    .pending(&mut self.hold, Patience::Always)
+                    .await?;
+                self.pause(Duration::ZERO).await
+            }
         }
-        progress.parts_done.push(Part {
-            outcome: Outcome::Sent,
-            via: progress.via,
-            process_query_key: progress.key.take(),
-        });
-        progress.part += 1;
-        progress.rest = None;
-        progress.taken = false;
-        self.refusals = 0;
-        if progress.part >= progress.parts {
-            return Ok(Step::End(Outcome::Sent, None));
+    }
+
+    /// A call was not answered. Of a list only its users are in doubt, the others get theirs.
+    async fn doubted(&mut self, cause: Cause) -> Result<Step, LetGo> {
+        if !self.hold.progress.list {
+            return Ok(Step::InDoubt(cause));
         }
+        self.hold.progress.doubt();
+        self.doubt = Some(cause);
         self.sender
             .desk
             .pending(&mut self.hold, Patience::Always)
@@ -285,10 +421,27 @@ impl<'a> Trip<'a> {
             }
             Verdict::GiveUp => {
                 self.reached_dingtalk(&pass);
-                Ok(self.give_up(cause(error)))
+                if stage == Stage::Sending && names_unknown_media(&error.code) {
+                    let keys = self.plan.renew_media();
+                    if !keys.is_empty() {
+                        return self.upload_again(&keys).await;
+                    }
+                }
+                Ok(Step::Halt(Halt::GivenUp, Some(cause(error))))
             }
-            Verdict::Uncertain => Ok(Step::End(Outcome::Uncertain, Some(cause(error)))),
+            Verdict::Uncertain => self.doubted(cause(error)).await,
         }
+    }
+
+    /// DingTalk does not know media ids that it gave once: they are forgotten, and the media are
+    /// uploaded anew. The call was refused, so nobody saw it.
+    async fn upload_again(&mut self, keys: &[String]) -> Result<Step, LetGo> {
+        let desk = &self.sender.desk;
+        desk.pending(&mut self.hold, Patience::Always).await?;
+        let step = || self.sender.depot.forget(keys);
+        let patience = Patience::Until(self.stop);
+        desk.insist(patience, "media cache", step).await?;
+        Ok(Step::Next)
     }
 
     /// An answer that is not about the account as a whole shows that it is not refused as a whole.
@@ -296,31 +449,6 @@ impl<'a> Trip<'a> {
         if pass.is_probe() {
             self.sender.unpark();
         }
-    }
-
-    /// Ends as failed, unless somebody got the last part already: then only the others are refused.
-    fn give_up(&mut self, cause: Cause) -> Step {
-        if self.hold.progress.taken && self.last_part() {
-            return self.without_the_rest();
-        }
-        Step::End(Outcome::Failed, Some(cause))
-    }
-
-    fn last_part(&self) -> bool {
-        self.hold.progress.part + 1 >= self.hold.progress.parts
-    }
-
-    /// Ends as sent although those whom DingTalk put off never got it.
-    fn without_the_rest(&mut self) -> Step {
-        let progress = &mut self.hold.progress;
-        let rest = progress.rest.take().unwrap_or_default();
-        progress.refused_users.extend(rest);
-        progress.parts_done.push(Part {
-            outcome: Outcome::Sent,
-            via: progress.via,
-            process_query_key: progress.key.take(),
-        });
-        Step::End(Outcome::Sent, None)
     }
 
     /// Waits at least `least`, longer with every refusal in a row.

@@ -46,10 +46,11 @@ impl Minute {
     pub(super) async fn slot(&self, priority: Priority) {
         // The semaphore is never closed; were it, the window alone would still hold the pace.
         let _turn = self.turn.acquire().await;
-        self.lane.slot(priority).await;
         while let Some(free) = self.full_until() {
             sleep_until(free).await;
         }
+        // Last, so that a mute that began during the wait is waited out too.
+        self.lane.slot(priority).await;
         self.taken().push_back(Instant::now());
     }
 
@@ -115,5 +116,21 @@ mod tests {
             waits.push(wait.as_secs());
         }
         assert_eq!(waits, [60, 120, 240, 480, 600]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mute_that_begins_while_somebody_waits_counts_for_them() {
+        let minute = Minute::new();
+        for _ in 0..MOST {
+            minute.slot(Priority::Normal).await;
+        }
+        let start = Instant::now();
+        let muting = async {
+            sleep_until(start + Duration::from_secs(30)).await;
+            minute.learn(Lesson::Muted)
+        };
+        let ((), learned) = tokio::join!(minute.slot(Priority::Normal), muting);
+        assert_eq!(learned, Some(Duration::from_secs(60)));
+        assert!(start.elapsed() >= Duration::from_secs(90));
     }
 }

@@ -1,7 +1,6 @@
 //! DingTalk's Open API: token, sends, media, cards, verbs, errors, pacing. One call at a time; who
 //! retries is decided by the caller from [`ApiError::class`].
 
-mod address;
 mod answer;
 mod call;
 mod card;

@@ -9,6 +9,7 @@ mod acknowledges;
 mod counts_once;
 mod keeps_order;
 mod keeps_secrets;
+mod media;
 mod operates;
 mod quota;
 mod receipts;

@@ -336,6 +336,7 @@ impl Stage {
             account: account(name),
             kind,
             chat: chat.clone(),
+            conversation: None,
         };
         let inbound = format!("{app}:{id}");
         self.keep(&SessionEntry::message_key(&inbound), &entry)
