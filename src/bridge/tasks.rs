@@ -20,8 +20,8 @@ pub(super) enum Task {
     LinkStatus,
     Mover,
     Strays,
-    Fleet,
     Verbs,
+    Fleet,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -43,8 +43,8 @@ impl Task {
             | Self::LinkStatus
             | Self::Mover
             | Self::Strays
-            | Self::Fleet
-            | Self::Verbs => None,
+            | Self::Verbs
+            | Self::Fleet => None,
         }
     }
 

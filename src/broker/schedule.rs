@@ -8,6 +8,7 @@
 //! <prefix>.schedule.due.<account>.<id>    its time has come
 //! ```
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ const SCHEDULE: &str = "Nats-Schedule";
 const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// What the broker writes about a schedule.
 const SCHEDULE_HEADERS: &str = "nats-schedule";
+/// Bytes around name and value of a header.
+const LINE: usize = 4;
+/// Room for time, target and expectation, and for what the broker adds, in bytes.
+const FRAMING: usize = 2048;
 /// Name of the stream.
 const STREAM: &str = "SCHEDULE";
 /// How long a message that is brought out may take.
@@ -61,6 +66,15 @@ pub struct Appointment {
     pub headers: Headers,
     /// Body.
     pub payload: Bytes,
+}
+
+impl Appointment {
+    /// Bytes of the message as the server counts them, with room for what is added.
+    pub fn size(&self) -> usize {
+        let header = |(name, value): &(Cow<'_, str>, String)| name.len() + value.len() + LINE;
+        let headers: usize = self.headers.iter().map(header).sum();
+        self.payload.len() + headers + FRAMING
+    }
 }
 
 /// What became of an appointment.

@@ -237,7 +237,7 @@ pub struct MediaAnswer {
     /// Bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Digest, as NATS writes it: `SHA-256=…`.
+    /// SHA-256 of the bytes, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

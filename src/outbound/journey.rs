@@ -21,7 +21,7 @@ use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
 use super::resolve::{self, Form, Refusal};
-use super::scheduled::{self, Waiting};
+use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
 use super::toll::Toll;
 use super::trip::Trip;
@@ -110,12 +110,17 @@ impl Sender {
             published,
             subject: Some(&published.subject),
         };
-        if let Ok(request) = &reading.request
-            && self.postponed(&matter, request, stop).await?
-        {
-            held.settle(None).await;
-            return Ok(Served::Here);
-        }
+        let request = match reading.request {
+            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
+                Early::Waits => {
+                    held.settle(None).await;
+                    return Ok(Served::Here);
+                }
+                Early::GoesOn => Ok(request),
+                Early::Refused(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
                 self.desk.metrics.request_duplicate(&self.account);
@@ -124,7 +129,7 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
+            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
@@ -136,19 +141,19 @@ impl Sender {
         Ok(served)
     }
 
-    /// Hands a request that is early over to wait; whether it was.
+    /// Hands a request over to wait when it is early.
     async fn postponed(
         &self,
         matter: &Matter<'_>,
         request: &Request,
         stop: &CancellationToken,
-    ) -> Result<bool, LetGo> {
+    ) -> Result<Early, LetGo> {
         let published = matter.published;
         let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
-            return Ok(false);
+            return Ok(Early::GoesOn);
         };
         let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
-            return Ok(false);
+            return Ok(Early::GoesOn);
         };
         let waiting = Waiting {
             published,
@@ -157,8 +162,7 @@ impl Sender {
             subject: published.subject.clone(),
             at,
         };
-        self.desk.postpone(&waiting, stop).await?;
-        Ok(true)
+        self.desk.postpone(&waiting, stop).await
     }
 
     async fn send(
@@ -182,7 +186,8 @@ impl Sender {
                 return self.desk.finish(&hold, done).await;
             }
         };
-        Trip::new(self, matter, (hold, plan), stop).run().await
+        // Large, and held by every request of a lane.
+        Box::pin(Trip::new(self, matter, (hold, plan), stop).run()).await
     }
 
     /// Waits until the account is free and the call could be made at once.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::message::{Kind, OutboundAddress};
 
-use super::resolve;
+use super::recipients;
 
 /// What is kept in order: a chat, or a subject that names none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ impl LaneKey {
         match address {
             Some(OutboundAddress::Canonical { kind, id, .. }) => match kind {
                 Kind::User => {
-                    let users = resolve::addressees(id, payload);
+                    let users = recipients::addressees(id, payload);
                     let users: HashSet<String> = users.into_iter().collect();
                     let key = |user| Self::Chat(Kind::User, user);
                     users.into_iter().map(key).collect()
@@ -135,6 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::{AccountName, Target};
 
     fn user(id: &str) -> Vec<LaneKey> {
         id.split(',')
@@ -172,6 +173,25 @@ mod tests {
         assert!(!lanes.admit(3, user("b")), "b waits behind the list");
         assert_eq!(lanes.finish(1), [2]);
         assert_eq!(lanes.finish(2), [3]);
+    }
+
+    #[test]
+    fn a_long_list_waits_for_the_chats_that_its_payload_lists() {
+        let users: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
+        let target = Target::Users(users.clone());
+        let (kind, id) = target.address().unwrap();
+        let address = OutboundAddress::Canonical {
+            account: AccountName::parse("sales").unwrap(),
+            kind,
+            id: id.into_owned(),
+        };
+        let body = serde_json::json!({"text": "a", "to": target}).to_string();
+        let mut keys = LaneKey::of("", Some(&address), body.as_bytes());
+        let mut expected = user(&users.join(","));
+        for keys in [&mut keys, &mut expected] {
+            keys.sort_by_key(|key| format!("{key:?}"));
+        }
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::destination::{Astray, Destination};
 use super::held::{acknowledge, published};
 use super::receipt::{Matter, NOBODY, Published};
 use super::resolve::{self, Form, Key, Refusal};
-use super::scheduled::{self, Waiting};
+use super::scheduled::{self, Early, Waiting};
 use super::served::Served;
 use super::timings::Timings;
 
@@ -117,28 +117,25 @@ impl Mover {
             .filter(|request| request.not_before.is_some());
         let astray = match self.destination(&published, reading.request, stop).await? {
             Ok(destination) => {
-                let id = &reading.key.id;
-                if let Some(request) = early
-                    && self
-                        .postponed((&published, id), &destination, request, stop)
-                        .await?
-                {
+                let (published, id) = (&published, &reading.key.id);
+                let early = match early {
+                    None => Early::GoesOn,
+                    Some(request) => {
+                        let waiting = self.postponed((published, id), &destination, request, stop);
+                        waiting.await?
+                    }
+                };
+                let refusal = match early {
+                    Early::Waits => None,
+                    Early::Refused(refusal) => Some(refusal),
+                    Early::GoesOn => self.pass_on((published, id), &destination, stop).await?,
+                };
+                let Some(refusal) = refusal else {
                     return Ok(None);
-                }
-                let moved = self.moved(&published, &reading.key.id, &destination);
-                if moved.size() <= self.desk.broker.max_payload() {
-                    let step = || self.desk.broker.store(&moved);
-                    let patience = Patience::Until(stop);
-                    self.desk.insist(patience, "moved request", step).await?;
-                    debug!(nats.sequence = sequence, nats.subject = %moved.subject, "request moved");
-                    return Ok(None);
-                }
+                };
                 Astray {
                     account: Some(destination.account),
-                    refusal: Refusal::new(
-                        DeadReason::TooLarge,
-                        "with its headers the request is larger than the broker takes; publish it to its canonical subject or make it smaller",
-                    ),
+                    refusal,
                 }
             }
             Err(astray) => astray,
@@ -146,7 +143,29 @@ impl Mover {
         self.refuse(&published, &reading.key, astray, stop).await
     }
 
-    /// Hands a request that is early over to wait; whether it was. One for an account that nobody
+    /// Moves a request to the subject of its chat; why it cannot be moved, if so.
+    async fn pass_on(
+        &self,
+        (published, id): (&Published, &RequestId),
+        to: &Destination,
+        stop: &CancellationToken,
+    ) -> Result<Option<Refusal>, LetGo> {
+        let moved = self.moved(published, id, to);
+        if moved.size() > self.desk.broker.max_payload() {
+            return Ok(Some(Refusal::new(
+                DeadReason::TooLarge,
+                "with its headers the request is larger than the broker takes; publish it to its canonical subject or make it smaller",
+            )));
+        }
+        let step = || self.desk.broker.store(&moved);
+        let patience = Patience::Until(stop);
+        self.desk.insist(patience, "moved request", step).await?;
+        let sequence = published.publication.seq;
+        debug!(nats.sequence = sequence, nats.subject = %moved.subject, "request moved");
+        Ok(None)
+    }
+
+    /// Hands a request over to wait when it is early. One for an account that nobody
     /// serves is told so now.
     async fn postponed(
         &self,
@@ -154,7 +173,7 @@ impl Mover {
         to: &Destination,
         request: Request,
         stop: &CancellationToken,
-    ) -> Result<bool, LetGo> {
+    ) -> Result<Early, LetGo> {
         let address = OutboundAddress::Canonical {
             account: to.account.clone(),
             kind: to.kind,
@@ -162,7 +181,7 @@ impl Mover {
         };
         let at = scheduled::wanted(&address, &request, &Headers::new());
         let Some(at) = at.filter(|_| self.served.has(&to.account)) else {
-            return Ok(false);
+            return Ok(Early::GoesOn);
         };
         let waiting = Waiting {
             published,
@@ -171,8 +190,7 @@ impl Mover {
             subject: self.desk.subjects.outbound(&to.account, to.kind, &to.chat),
             at,
         };
-        self.desk.postpone(&waiting, stop).await?;
-        Ok(true)
+        self.desk.postpone(&waiting, stop).await
     }
 
     fn moved(&self, published: &Published, id: &RequestId, to: &Destination) -> Outgoing {

@@ -5,12 +5,11 @@ use super::scheduled;
 use crate::broker::Headers;
 use crate::message::{
     AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Priority, Request,
-    RequestError, RequestId, SUBJECT_USERS, SessionEntry, Target, Timestamp, USER_SEPARATOR, Via,
-    distinct, header,
+    RequestError, RequestId, SessionEntry, Target, Timestamp, USER_SEPARATOR, Via, header,
 };
 
-use super::media;
 use super::settings::Settings;
+use super::{media, recipients};
 
 /// Longest piece of a foreign text in a refusal, in characters.
 const QUOTED: usize = 120;
@@ -260,61 +259,13 @@ fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal>
 fn target(kind: Kind, id: &str, to: Option<&Target>) -> Result<Target, Refusal> {
     match kind {
         Kind::Group => Ok(Target::Group(id.to_owned())),
-        Kind::User if id.starts_with(USER_SEPARATOR) => match to {
-            Some(list @ Target::Users(_)) if list.address() == Some((kind, id.into())) => {
-                Ok(list.clone())
-            }
-            _ => Err(Refusal::new(
-                DeadReason::Mismatch,
-                "the subject holds the digest of a list, and `to` is not the list that gives it; publish the request to <prefix>.outbound.<account>, which makes the subject",
-            )),
-        },
-        Kind::User if id.contains(USER_SEPARATOR) => {
-            let users = owned(users(id));
-            if users.len() > SUBJECT_USERS {
-                return Err(Refusal::new(
-                    DeadReason::Target,
-                    format!(
-                        "{} users in the subject; list more than {SUBJECT_USERS} in `to` and publish to <prefix>.outbound.<account>",
-                        users.len()
-                    ),
-                ));
-            }
-            Ok(Target::Users(users))
-        }
+        Kind::User if id.contains(USER_SEPARATOR) => recipients::list(id, to),
         Kind::User => Ok(Target::User(id.to_owned())),
         Kind::Card | Kind::Event | Kind::Other => Err(Refusal::new(
             DeadReason::Target,
             format!("sending to kind `{kind}` is not served yet; address a group or a user"),
         )),
     }
-}
-
-/// The users of a canonical id of kind `user`, as it lists them.
-fn users(id: &str) -> impl Iterator<Item = &str> {
-    id.split(USER_SEPARATOR)
-}
-
-/// The users that a request on a canonical id of kind `user` is for: those in the id, or in `to` of
-/// the payload where the id is a digest. One that is no legal request has the id itself.
-pub(super) fn addressees(id: &str, payload: &[u8]) -> Vec<String> {
-    #[derive(serde::Deserialize)]
-    struct Addressed {
-        to: Target,
-    }
-    if !id.starts_with(USER_SEPARATOR) {
-        return owned(users(id));
-    }
-    match serde_json::from_slice(payload) {
-        Ok(Addressed {
-            to: Target::Users(listed),
-        }) => owned(distinct(&listed).into_iter()),
-        _ => vec![id.to_owned()],
-    }
-}
-
-fn owned<'a>(users: impl Iterator<Item = &'a str>) -> Vec<String> {
-    users.map(str::to_owned).collect()
 }
 
 fn same_target(subject: &Target, payload: Option<&Target>) -> Result<(), Refusal> {
@@ -343,7 +294,7 @@ fn audience(target: Target) -> Result<Audience, Refusal> {
     Ok(match target {
         Target::Group(id) => Audience::Group(id),
         Target::User(id) => Audience::Users(vec![id]),
-        Target::Users(ids) => Audience::Users(owned(distinct(&ids).into_iter())),
+        Target::Users(ids) => Audience::Users(recipients::once(&ids)),
         Target::ReplyTo(_) | Target::Session(_) => {
             return Err(Refusal::new(
                 DeadReason::Target,
@@ -506,12 +457,13 @@ mod tests {
         let subject = format!("user.{}", id.replace(',', "%2C"));
         let sent = job(&subject, &body(users(30))).unwrap();
         assert_eq!(sent.audience, Audience::Users(users(30)));
-        assert_eq!(addressees(&id, body(users(30)).as_bytes()), users(30));
+        let lanes = recipients::addressees(&id, body(users(30)).as_bytes());
+        assert_eq!(lanes, users(30));
         assert_eq!(refused(&subject, &body(users(31))), DeadReason::Mismatch);
         assert_eq!(refused(&subject, r#"{"text":"a"}"#), DeadReason::Mismatch);
         assert_eq!(refused(&subject, "a"), DeadReason::Mismatch);
-        assert_eq!(addressees(&id, b"a"), [id.as_ref()]);
-        assert_eq!(addressees("u1,u2", b"a"), ["u1", "u2"]);
+        assert_eq!(recipients::addressees(&id, b"a"), [id.as_ref()]);
+        assert_eq!(recipients::addressees("u1,u2", b"a"), ["u1", "u2"]);
     }
 
     #[test]

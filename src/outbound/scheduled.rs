@@ -17,6 +17,7 @@ use crate::message::{
 
 use super::desk::{Desk, LetGo, Patience};
 use super::held::{acknowledge, published};
+use super::ledger::Ledger;
 use super::mover::refuse;
 use super::receipt::{Matter, Published};
 use super::resolve::{self, Form, Key, Refusal, header_value};
@@ -58,6 +59,17 @@ pub(super) fn wanted(
     let later = at > Timestamp::now() && !waited;
     // What the account allows may change meanwhile: it decides when the time has come.
     (later && resolve::check(address, request, &Settings::lenient()).is_ok()).then_some(at)
+}
+
+/// What became of a request that may be early.
+#[derive(Debug)]
+pub(super) enum Early {
+    /// It waits, or another one under its key does.
+    Waits,
+    /// It is not early.
+    GoesOn,
+    /// It cannot wait.
+    Refused(Refusal),
 }
 
 /// A request that is to wait, and where it belongs.
@@ -133,13 +145,26 @@ fn kept(headers: &Headers) -> Headers {
 }
 
 impl Desk {
-    /// Hands a request over to wait; afterwards it may be acknowledged.
+    /// Hands a request that is early over to wait; afterwards it may be acknowledged. One whose key
+    /// was used already goes on, to be found out as a duplicate.
     pub(super) async fn postpone(
         &self,
         waiting: &Waiting<'_>,
         stop: &CancellationToken,
-    ) -> Result<(), LetGo> {
+    ) -> Result<Early, LetGo> {
+        let key = Ledger::key(waiting.account, waiting.id);
+        let read = || self.ledger.read(&key);
+        let used = self.insist(Patience::Until(stop), "ledger read", read);
+        if used.await?.is_some() {
+            return Ok(Early::GoesOn);
+        }
         let appointment = waiting.appointment();
+        if appointment.size() > self.broker.max_payload() {
+            return Ok(Early::Refused(Refusal::new(
+                DeadReason::TooLarge,
+                "with its headers the request is larger than the broker takes; make it smaller, or leave `not_before` out",
+            )));
+        }
         let step = || self.broker.book(&appointment);
         let patience = Patience::Until(stop);
         let (account, id) = (waiting.account, waiting.id);
@@ -151,7 +176,7 @@ impl Desk {
                 info!(dingtalk.account = %account, request.id = %id, "request waits already");
             }
         }
-        Ok(())
+        Ok(Early::Waits)
     }
 
     /// Moves requests whose time has come to the subject of their chat, one after the other, until

@@ -14,39 +14,34 @@ use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
-use super::ledger::Done;
-use super::media::{Trouble, names_unknown_media};
+use super::media::names_unknown_media;
 use super::plan::{Leg, Plan};
-use super::receipt::{Cause, Ended, Matter};
+use super::receipt::{Cause, Matter};
 use super::resolve::Refusal;
-use super::verdict::{self, Halt, Stage, Verdict, verdict};
+use super::verdict::{Halt, Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
 const JITTER: f64 = 0.25;
-/// Most tries in a row to fetch media from an address: it is not DingTalk's, and may never answer.
-const MOST_FETCHES: u32 = 5;
-/// Most users that a text for people names.
-const MOST_NAMED: usize = 10;
 /// How long an alert waits at least after DingTalk said that the month is used up.
 const ALERT_PAUSE: Duration = Duration::from_secs(60);
 
 /// One request that is ours, on its way.
 pub(super) struct Trip<'a> {
-    sender: &'a Sender,
-    matter: &'a Matter<'a>,
-    hold: Hold,
-    plan: Plan,
-    stop: &'a CancellationToken,
+    pub(super) sender: &'a Sender,
+    pub(super) matter: &'a Matter<'a>,
+    pub(super) hold: Hold,
+    pub(super) plan: Plan,
+    pub(super) stop: &'a CancellationToken,
     /// Refusals in a row, for the growth of the wait.
-    refusals: u32,
+    pub(super) refusals: u32,
     /// Why the request is given up, when it is not DingTalk that refuses it.
-    dead: Option<DeadReason>,
+    pub(super) dead: Option<DeadReason>,
     /// Why a call of a list is in doubt.
-    doubt: Option<Cause>,
+    pub(super) doubt: Option<Cause>,
 }
 
 /// What follows an attempt.
-enum Step {
+pub(super) enum Step {
     /// The next one.
     Next,
     /// The end, of a list as [`verdict::outcome`] has it.
@@ -86,77 +81,6 @@ impl<'a> Trip<'a> {
             }
         };
         self.sender.desk.finish(&self.hold, done).await
-    }
-
-    /// The end as a whole, from how everybody fared.
-    fn halted(&mut self, halt: Halt, cause: Option<Cause>) -> Done {
-        let progress = &mut self.hold.progress;
-        let doubted = !progress.uncertain_users.is_empty();
-        let outcome = verdict::outcome(halt, doubted, progress.reached_somebody());
-        if halt == Halt::GivenUp {
-            progress.give_up(Outcome::Failed);
-        }
-        let cause = match (outcome, cause) {
-            (Outcome::Sent, _) => None,
-            (Outcome::Uncertain, other) => Some(self.in_doubt(other)),
-            (Outcome::Failed, None) => Some(self.nobody()),
-            (Outcome::Failed | Outcome::Expired, cause) => cause,
-        };
-        let mut done = self.ended(outcome, cause);
-        if outcome == Outcome::Failed {
-            done.dead = self.dead.or(done.dead);
-        }
-        done
-    }
-
-    fn ended(&self, outcome: Outcome, cause: Option<Cause>) -> Done {
-        let progress = self.hold.progress.clone();
-        let unsent_users = progress.unsent(&self.plan.job.audience);
-        self.matter.ended(Ended {
-            outcome,
-            progress,
-            unsent_users,
-            cause,
-        })
-    }
-
-    /// Why a list is `uncertain`: the call that was not answered, and what ended the rest.
-    fn in_doubt(&self, other: Option<Cause>) -> Cause {
-        let mut cause = self.doubt.clone().unwrap_or_else(|| Cause {
-            code: "unknown-outcome".to_owned(),
-            message: "the bridge stopped while a call was under way".to_owned(),
-            cure: None,
-        });
-        let doubted = self.hold.progress.uncertain_users.len();
-        cause.message = format!(
-            "{doubted} users may or may not have got it: {}",
-            cause.message
-        );
-        if let Some(other) = other {
-            cause.message = format!("{}; others did not: {}", cause.message, other.message);
-            cause.cure = other.cure.or(cause.cure);
-        }
-        cause
-    }
-
-    /// Why a request of which every call was made reached nobody.
-    fn nobody(&self) -> Cause {
-        let refused = &self.hold.progress.refused_users;
-        let named: Vec<&str> = refused
-            .iter()
-            .map(String::as_str)
-            .take(MOST_NAMED)
-            .collect();
-        let more = match refused.len().saturating_sub(MOST_NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let users = named.join(", ");
-        Cause {
-            code: "invalid-user".to_owned(),
-            message: format!("dingtalk knows none of these users for this robot: {users}{more}"),
-            cure: Some("check the staffId and that the app is published to the user".to_owned()),
-        }
     }
 
     async fn attempt(&mut self) -> Result<Step, LetGo> {
@@ -203,61 +127,12 @@ impl<'a> Trip<'a> {
         }
     }
 
-    /// One step of bringing the media of the request to DingTalk; nothing when they are there. It
-    /// goes on in the turn of the request, so that the order of its chat holds.
-    async fn load(&mut self) -> Result<Option<Step>, LetGo> {
-        if !self.plan.carries_media() {
-            return Ok(None);
-        }
-        let Some(task) = self.plan.task() else {
-            return Ok(None);
-        };
-        let sender = self.sender;
-        let Some(pass) = self.within(sender.gate.pass()).await? else {
-            return Ok(Some(self.expired()));
-        };
-        let patience = Patience::Until(self.stop);
-        let step = || sender.depot.work(&sender.api, self.matter.id, task);
-        let work = sender.desk.insist(patience, "media step", step);
-        let Some(worked) = self.within(work).await? else {
-            return Ok(Some(self.expired()));
-        };
-        let step = match worked? {
-            Ok(done) => {
-                if done.is_upload() {
-                    let cost = &mut self.hold.progress.cost;
-                    *cost = cost.saturating_add(1);
-                    self.refusals = 0;
-                    self.reached_dingtalk(&pass);
-                }
-                self.plan.note(done);
-                Step::Next
-            }
-            Err(Trouble::Refused(refusal)) => self.unfit(refusal),
-            Err(Trouble::NotFetched(reason)) if self.refusals < MOST_FETCHES => {
-                debug!(dingtalk.account = %sender.account, request.id = %self.matter.id, reason, "media not fetched");
-                drop(pass);
-                self.pause(Duration::ZERO).await?
-            }
-            Err(Trouble::NotFetched(reason)) => {
-                let detail = format!("the media behind `url` cannot be fetched: {reason}");
-                self.unfit(Refusal::new(DeadReason::Refused, detail))
-            }
-            Err(Trouble::Api(error)) => {
-                if error.class.billed() {
-                    let cost = &mut self.hold.progress.cost;
-                    *cost = cost.saturating_add(1);
-                }
-                let at = (Stage::Preparing, Via::Openapi);
-                self.refused(error, at, pass).await?
-            }
-        };
-        Ok(Some(step))
-    }
-
     /// Waits for `step` while the request is worth sending; `None` when it no longer is. Nothing
     /// that `step` does has left, so dropping it loses nothing.
-    async fn within<T>(&self, step: impl Future<Output = T>) -> Result<Option<T>, LetGo> {
+    pub(super) async fn within<T>(
+        &self,
+        step: impl Future<Output = T>,
+    ) -> Result<Option<T>, LetGo> {
         let left = self
             .plan
             .job
@@ -279,7 +154,7 @@ impl<'a> Trip<'a> {
     }
 
     /// The bridge itself refuses the request.
-    fn unfit(&mut self, refusal: Refusal) -> Step {
+    pub(super) fn unfit(&mut self, refusal: Refusal) -> Step {
         self.dead = Some(refusal.reason);
         let cause = Cause {
             code: refusal.reason.as_str().to_owned(),
@@ -289,7 +164,7 @@ impl<'a> Trip<'a> {
         Step::Halt(Halt::GivenUp, Some(cause))
     }
 
-    fn expired(&self) -> Step {
+    pub(super) fn expired(&self) -> Step {
         let at = self.plan.job.expires_at.map(|at| at.to_string());
         Step::Halt(
             Halt::Expired,
@@ -365,7 +240,7 @@ impl<'a> Trip<'a> {
     }
 
     /// DingTalk did not take the call, or did not say.
-    async fn refused(
+    pub(super) async fn refused(
         &mut self,
         error: ApiError,
         (stage, via): (Stage, Via),
@@ -433,26 +308,15 @@ impl<'a> Trip<'a> {
         }
     }
 
-    /// DingTalk does not know media ids that it gave once: they are forgotten, and the media are
-    /// uploaded anew. The call was refused, so nobody saw it.
-    async fn upload_again(&mut self, keys: &[String]) -> Result<Step, LetGo> {
-        let desk = &self.sender.desk;
-        desk.pending(&mut self.hold, Patience::Always).await?;
-        let step = || self.sender.depot.forget(keys);
-        let patience = Patience::Until(self.stop);
-        desk.insist(patience, "media cache", step).await?;
-        Ok(Step::Next)
-    }
-
     /// An answer that is not about the account as a whole shows that it is not refused as a whole.
-    fn reached_dingtalk(&self, pass: &Pass<'_>) {
+    pub(super) fn reached_dingtalk(&self, pass: &Pass<'_>) {
         if pass.is_probe() {
             self.sender.unpark();
         }
     }
 
     /// Waits at least `least`, longer with every refusal in a row.
-    async fn pause(&mut self, least: Duration) -> Result<Step, LetGo> {
+    pub(super) async fn pause(&mut self, least: Duration) -> Result<Step, LetGo> {
         let timings = &self.sender.desk.timings;
         let wait = backoff(
             least,

@@ -94,7 +94,7 @@ impl Verbs {
         let Some(mut board) = announcing else {
             return;
         };
-        info!(replicas.name = NAME, "verbs are served");
+        info!(nats.service = NAME, "verbs are served");
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {

@@ -62,9 +62,8 @@ impl Desk {
                     )
                 })?;
                 let found = keys_of(&receipt)?;
-                let chat = match question_chat(&self.subjects, &receipt) {
-                    Some(chat) => chat,
-                    None => return Err(unknown_chat()),
+                let Some(chat) = question_chat(&self.subjects, &receipt) else {
+                    return Err(unknown_chat());
                 };
                 (chat, found)
             }

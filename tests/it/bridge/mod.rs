@@ -17,6 +17,7 @@ mod reconnects;
 mod recovers;
 mod replicas;
 mod round_trip;
+mod sends_media;
 mod survives;
 mod survives_sending;
 mod survives_storage;

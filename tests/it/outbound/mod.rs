@@ -2,6 +2,8 @@
 
 mod bare;
 mod faults;
+mod many;
+mod media;
 mod requests;
 mod sessions;
 mod stage;

@@ -8,7 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::StorageType};
 use futures_util::StreamExt;
 use nats_dingtalk::broker::{Broker, Bucket};
-use nats_dingtalk::config::Account;
+use nats_dingtalk::config::{Account, Dingtalk};
 use nats_dingtalk::dingtalk::api::{Api, Fetcher, Http};
 use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
@@ -124,6 +124,15 @@ impl Stage {
         )
     }
 
+    /// Fetches from this host, where tests serve files.
+    fn fetcher(&self) -> Fetcher {
+        let dingtalk = Dingtalk {
+            media_hosts: vec!["127.0.0.1".to_owned()],
+            ..sections::dingtalk(&self.sim, CALL)
+        };
+        Fetcher::new(&dingtalk).unwrap()
+    }
+
     /// Starts the pipeline of an account.
     pub(super) fn start(&self, name: &str) -> Line {
         self.start_with(name, &format!("secret-{name}"))
@@ -139,7 +148,7 @@ impl Stage {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
-            fetcher: Fetcher::new(&sections::dingtalk(&self.sim, CALL)).unwrap(),
+            fetcher: self.fetcher(),
             settings: Settings {
                 mention_all: true,
                 card_template: None,

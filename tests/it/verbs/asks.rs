@@ -1,16 +1,23 @@
 //! Sending, reactions, media, people and chats.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use nats_dingtalk::dingtalk::api::{Api, Apis, Http};
+use nats_dingtalk::message::{AccountName, Brake, QuotaStanding, Subjects};
 use nats_dingtalk::sim::{
-    Attachment, Fault, MEDIA_OBJECT_PATH, Message, UNION_ID_PATH, USER_SEND_PATH,
+    Attachment, Fault, MEDIA_OBJECT_PATH, Message, Sim, UNION_ID_PATH, USER_SEND_PATH,
 };
+use nats_dingtalk::telemetry::{Metrics, Standings};
+use nats_dingtalk::verbs::{Parts, Verbs};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{ask, denied, done};
-use crate::support::bridge::CLIENT_ID;
-use crate::support::wait;
-use crate::support::world::{GROUP, World};
+use crate::support::bridge::{CLIENT_ID, CLIENT_SECRET};
+use crate::support::nats::Nats;
+use crate::support::world::{GROUP, World, options};
+use crate::support::{sections, wait};
 
 #[tokio::test]
 async fn send_answers_with_the_receipt_and_the_same_id_sends_once() {
@@ -91,7 +98,7 @@ async fn media_is_told_by_object_and_by_download_code() {
         (&told["object"], &told["size"]),
         (&json!("report.pdf"), &json!(8))
     );
-    assert!(told["digest"].as_str().unwrap().starts_with("SHA-256="));
+    assert!(told["digest"].as_str().unwrap().len() > 40, "{told}");
     assert!(told.get("url").is_none());
     let (status, _) = denied(&world.nats, "media.url", json!({"object": "gone"})).await;
     assert_eq!(status, 404);
@@ -154,4 +161,41 @@ async fn a_chat_is_told_from_what_was_said_in_it() {
     assert_eq!(told["last_message"], format!("{CLIENT_ID}:{msg_id}"));
     assert_eq!(told["conversation"], GROUP);
     assert!(told["title"].is_string() && told["last_at"].is_string());
+}
+
+#[tokio::test]
+async fn reactions_are_left_out_when_the_month_runs_short_and_say_so() {
+    let nats = Nats::start().await;
+    let sim = Sim::start(options()).await.unwrap();
+    let dingtalk = sections::dingtalk(&sim, Duration::from_secs(5));
+    let account = AccountName::parse("sales").unwrap();
+    let section = sections::account(CLIENT_ID, CLIENT_SECRET);
+    let http = Http::new(&dingtalk).unwrap();
+    let api = Api::new(http, &dingtalk, account.clone(), &section, Metrics::new());
+    let (apis, standings) = (Apis::default(), Standings::default());
+    apis.set(account.clone(), Arc::new(api));
+    let verbs = Verbs::new(Parts {
+        broker: nats.broker().await,
+        apis,
+        standings: standings.clone(),
+        subjects: Subjects::new("dingtalk").unwrap(),
+        replica: "one".to_owned(),
+        clients: Vec::new(),
+    });
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(verbs.run(stop.clone()));
+    let question = json!({"message": "ding:msg", "conversation": GROUP, "text": "👀"});
+    let brake = |brake| QuotaStanding {
+        brake,
+        ..QuotaStanding::default()
+    };
+    standings.set(&account, brake(Brake::NoReactions));
+    for verb in ["react", "unreact"] {
+        let told = done(&nats, verb, question.clone()).await;
+        assert_eq!(told["done"], false);
+        assert!(told["reason"].as_str().unwrap().contains("quota"));
+    }
+    assert!(sim.calls().is_empty(), "DingTalk is not asked");
+    stop.cancel();
+    task.await.unwrap();
 }
