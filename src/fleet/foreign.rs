@@ -78,8 +78,7 @@ impl Watchman {
     fn stranger(&self, account: &AccountName, charge: &Charge, roll: &Roll) -> Option<String> {
         let serves = |member: &Member, all: bool| {
             let mut accounts = member.accounts.iter();
-            accounts
-                .any(|(name, service)| service.client == charge.client && (all || name != account))
+            accounts.any(|(name, duty)| duty.client == charge.client && (all || name != account))
         };
         let elsewhere = self.neighbours.iter().map(|(id, member)| (id, member));
         let elsewhere = elsewhere.filter(|(_, member)| serves(member, true));
@@ -98,8 +97,8 @@ impl Watchman {
         let counts: BTreeMap<Connection, u64> = roll
             .iter()
             .filter_map(|(id, member)| Some((id, member.accounts.get(account)?)))
-            .flat_map(|(id, service)| {
-                let frames = service.frames.iter();
+            .flat_map(|(id, duty)| {
+                let frames = duty.frames.iter();
                 frames.map(|(slot, frames)| ((id.clone(), *slot), *frames))
             })
             .collect();

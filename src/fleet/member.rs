@@ -21,13 +21,13 @@ pub(super) struct Member {
     /// Its machine: a hash of the name.
     pub(super) host: String,
     /// The accounts that it serves.
-    pub(super) accounts: BTreeMap<AccountName, Service>,
+    pub(super) accounts: BTreeMap<AccountName, Duty>,
 }
 
 /// How a replica serves one account.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct Service {
+pub(super) struct Duty {
     /// The client id, hashed.
     pub(super) client: String,
     /// Whether it sends for it.
@@ -71,8 +71,8 @@ pub(super) fn shown(roll: &Roll, me: &str) -> Vec<ReplicaHealth> {
 pub(super) fn spread(roll: &Roll) -> BTreeMap<AccountName, String> {
     let mut served: BTreeMap<&AccountName, BTreeSet<&String>> = BTreeMap::new();
     for (id, member) in roll {
-        for (account, service) in &member.accounts {
-            if service.sends {
+        for (account, duty) in &member.accounts {
+            if duty.sends {
                 served.entry(account).or_default().insert(id);
             }
         }
@@ -109,9 +109,9 @@ mod tests {
     use super::*;
 
     fn roll(replicas: &[&str], accounts: usize) -> Roll {
-        let service = Service {
+        let duty = Duty {
             sends: true,
-            ..Service::default()
+            ..Duty::default()
         };
         let member = || Member {
             started_at: Timestamp::from_millis(1),
@@ -119,7 +119,7 @@ mod tests {
             host: "h".to_owned(),
             accounts: (0..accounts)
                 .map(|n| AccountName::parse(&format!("a{n}")).unwrap())
-                .map(|name| (name, service.clone()))
+                .map(|name| (name, duty.clone()))
                 .collect(),
         };
         let entry = |id: &&str| ((*id).to_owned(), member());
@@ -151,8 +151,8 @@ mod tests {
     fn an_account_belongs_to_one_that_sends_for_it() {
         let mut roll = roll(&["r1", "r2", "r3"], 3);
         for id in ["r1", "r3"] {
-            for service in roll.get_mut(id).unwrap().accounts.values_mut() {
-                service.sends = false;
+            for duty in roll.get_mut(id).unwrap().accounts.values_mut() {
+                duty.sends = false;
             }
         }
         let owners = spread(&roll);

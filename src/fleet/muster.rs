@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::foreign::Watchman;
-use super::member::{self, Member, Roll, Service};
+use super::member::{self, Duty, Member, Roll};
 use super::purse::Purse;
 use super::roster::{Charge, Roster, fingerprint};
 use crate::broker::{Broker, BrokerError, Bucket, Entry, KeyValue};
@@ -145,21 +145,21 @@ impl Muster {
     /// What this replica tells about itself.
     fn member(&self, charges: &BTreeMap<AccountName, Charge>) -> Member {
         let board = self.health.snapshot().accounts;
-        let service = |(account, charge): (&AccountName, &Charge)| {
+        let duty = |(account, charge): (&AccountName, &Charge)| {
             let frames = board.get(account).map(frames).unwrap_or_default();
-            let service = Service {
+            let duty = Duty {
                 client: charge.client.clone(),
                 sends: charge.sends,
                 connections: charge.connections,
                 frames,
             };
-            (account.clone(), service)
+            (account.clone(), duty)
         };
         Member {
             started_at: self.started_at,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
-            accounts: charges.iter().map(service).collect(),
+            accounts: charges.iter().map(duty).collect(),
         }
     }
 
