@@ -12,9 +12,11 @@ use super::{BridgeError, Reload};
 use crate::config::{self, AccountChange, Config};
 use crate::dingtalk::api::Api;
 use crate::dingtalk::stream::{Link, LinkConfig, Timings as LinkTimings};
+use crate::inbound::Rules;
 use crate::message::AccountName;
 use crate::outbound::{self, Mover, MoverParts, Outbound, Strays};
 use crate::telemetry::LinkState;
+use crate::verbs::{self, Verbs};
 
 impl Running {
     pub(super) fn start_outbound_intake(&mut self) {
@@ -30,6 +32,19 @@ impl Running {
         self.start_plain(Task::Mover, mover.run(self.intake.clone()));
         let strays = Strays::new(&self.broker, subjects, self.metrics.clone(), timings);
         self.start_plain(Task::Strays, strays.run(self.intake.clone()));
+    }
+
+    pub(super) fn start_verbs(&mut self) {
+        let accounts = self.config.accounts.values();
+        let verbs = Verbs::new(verbs::Parts {
+            broker: self.broker.clone(),
+            apis: self.apis.clone(),
+            standings: self.standings.clone(),
+            subjects: self.config.nats.subjects.clone(),
+            replica: self.replica.clone(),
+            clients: accounts.map(|account| account.client_id.clone()).collect(),
+        });
+        self.start_plain(Task::Verbs, verbs.run(self.questions.clone()));
     }
 
     fn outbound_timings(&self) -> outbound::Timings {
@@ -102,7 +117,8 @@ impl Running {
             fetcher: self.fetcher.clone(),
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
-            places: self.places.clone(),
+            card_chats: self.card_chats.clone(),
+            seats: self.seats.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),
@@ -195,8 +211,13 @@ impl Running {
     }
 }
 
-pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, config::Policy> {
-    let policy =
-        |(name, account): (&AccountName, &config::Account)| (name.clone(), account.policy.clone());
-    config.accounts.iter().map(policy).collect()
+pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, Rules> {
+    let rules = |(name, account): (&AccountName, &config::Account)| {
+        let rules = Rules {
+            policy: account.policy.clone(),
+            media: account.media,
+        };
+        (name.clone(), rules)
+    };
+    config.accounts.iter().map(rules).collect()
 }

@@ -21,7 +21,7 @@ use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Places, Standings};
+use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -46,12 +46,19 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
-    pub(super) places: Places,
+    /// In which chats cards stand.
+    pub(super) card_chats: CardChats,
+    /// Which accounts belong to other replicas.
+    pub(super) seats: Seats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
     pub(super) changed: mpsc::Receiver<()>,
     pub(super) accounts: BTreeMap<AccountName, CancellationToken>,
+    /// Which replica this is: one life of one bridge.
+    pub(super) replica: String,
+    /// Stops what answers questions.
+    pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
     /// Stops what serves the others.
@@ -77,15 +84,18 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let places = Places::default();
-        let (inbound, sessions) = Inbound::new(inbound::Parts {
+        let card_chats = CardChats::default();
+        let apis = Apis::default();
+        let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
             budgets: config.inbound.clone(),
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
-            places: places.clone(),
+            card_chats: card_chats.clone(),
+            apis: apis.clone(),
+            fetcher: fetcher.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -100,13 +110,16 @@ impl Running {
             health,
             policies,
             served: Served::default(),
-            apis: Apis::default(),
+            apis,
             standings: Standings::default(),
-            places,
+            card_chats,
+            seats: Seats::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,
             accounts: BTreeMap::new(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            questions: CancellationToken::new(),
             intake: CancellationToken::new(),
             rest: CancellationToken::new(),
             config,
@@ -128,6 +141,7 @@ impl Running {
         }
         running.start_plain(Task::Inbound, inbound.run(delivered));
         running.start_plain(Task::Sessions, sessions.run());
+        running.start_plain(Task::Media, media.run());
         let subjects = running.config.nats.subjects.clone();
         let status = inbound::report_links(broker, subjects, link_changes);
         running.start_plain(Task::LinkStatus, status);
@@ -172,6 +186,7 @@ impl Running {
         for account in &accounts {
             self.start_account(account);
         }
+        self.start_verbs();
         info!(accounts = accounts.len(), "bridge started");
         loop {
             tokio::select! {
@@ -217,6 +232,7 @@ impl Running {
     /// Stops in the order of the flow: sources stop reading, pipelines finish what they hold, sinks
     /// flush, what serves them goes last.
     pub(super) async fn drain(&mut self) {
+        self.questions.cancel();
         for stop in self.accounts.values() {
             stop.cancel();
         }

@@ -16,9 +16,11 @@ pub(super) enum Task {
     ConfigWatch,
     Inbound,
     Sessions,
+    Media,
     LinkStatus,
     Mover,
     Strays,
+    Verbs,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -36,9 +38,11 @@ impl Task {
             | Self::ConfigWatch
             | Self::Inbound
             | Self::Sessions
+            | Self::Media
             | Self::LinkStatus
             | Self::Mover
-            | Self::Strays => None,
+            | Self::Strays
+            | Self::Verbs => None,
         }
     }
 

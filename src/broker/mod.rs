@@ -3,9 +3,9 @@
 
 mod connection;
 mod consumer;
+mod ear;
 mod error;
 mod feed;
-mod filler;
 mod fitness;
 mod hub;
 mod incoming;
@@ -13,13 +13,18 @@ mod keyvalue;
 mod line;
 mod listing;
 mod managed;
+mod marked;
 mod media;
+mod media_reader;
+mod newest;
 mod objects;
 mod outgoing;
 mod program;
 mod publisher;
 mod recent;
 mod replay;
+mod schedule;
+mod service;
 mod strays;
 mod streams;
 mod survey;
@@ -34,15 +39,19 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use ear::Ear;
 pub use error::BrokerError;
 pub use feed::Feed;
 pub use incoming::Incoming;
 pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
-pub use media::{Description, MediaObject, MediaReader, MediaStore};
+pub use media::{Description, MediaError, MediaObject, MediaStore};
+pub use media_reader::MediaReader;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
+pub use schedule::{Appointment, Booked};
+pub use service::{Complaint, EndpointPlan, Question, ServicePlan, Switchboard};
 pub use strays::Stray;
 pub use survey::Survey;
 
@@ -159,6 +168,29 @@ impl Broker {
         since: Timestamp,
     ) -> Result<HashSet<String>, BrokerError> {
         recent::ids_since(&self.hub, subjects, since).await
+    }
+
+    /// Sequences of the inbound messages since `since` that carry `header`, in order.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn marked_since(
+        &self,
+        header: &'static str,
+        since: Timestamp,
+    ) -> Result<Vec<u64>, BrokerError> {
+        marked::since(&self.hub, header, since).await
+    }
+
+    /// Headers and body of one inbound message; `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn read_inbound(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<(Headers, Bytes)>, BrokerError> {
+        marked::read(&self.hub, sequence).await
     }
 
     /// One of the buckets.

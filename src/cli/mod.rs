@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod life;
+mod media;
 mod print;
 mod ready;
 mod run;
@@ -50,6 +51,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Media(media::MediaArgs),
     Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
     /// Print a completion script for a shell
@@ -85,6 +87,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => wait(demo::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),
+        Command::Media(args) => wait(media::execute(args)),
         Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
         Command::Completions { shell } => {

@@ -6,19 +6,20 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Policies;
+use super::flight::Flight;
 use super::gate;
-use super::journey::Flight;
+use super::media::{self, Errand};
 use super::responder::Callbacks;
 use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};
-use crate::config::Gated;
+use crate::config::{Gated, Media as Rule};
 use crate::dingtalk::payload::{self, Reading};
 use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
     AccountName, Chat, ChatType, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply,
     SessionEntry, Subjects, Timestamp, header,
 };
-use crate::telemetry::{FrameOutcome, Metrics, Places};
+use crate::telemetry::{CardChats, FrameOutcome, Metrics};
 
 /// Room for the normalised view beside the raw data.
 const VIEW_BYTES: usize = 1024;
@@ -41,7 +42,7 @@ pub(super) struct Admitter {
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
     callbacks: Callbacks,
-    places: Places,
+    chats: CardChats,
     metrics: Metrics,
 }
 
@@ -49,7 +50,7 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        (sessions, callbacks, places): (Sessions, Callbacks, Places),
+        (sessions, callbacks, chats): (Sessions, Callbacks, CardChats),
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Admitter {
             policies,
             sessions,
             callbacks,
-            places,
+            chats,
             metrics,
         }
     }
@@ -71,6 +72,7 @@ impl Admitter {
             warn!(dingtalk.account = %delivery.account, "dingtalk sent a notice instead of content, see the monthly quota in the developer console");
         }
         let mut gated = false;
+        let mut media = Vec::new();
         let addressable = reading.chat_key.len() <= MAX_ID;
         let message = if reading.readable && addressable {
             match self.gate(&delivery.account, &reading) {
@@ -82,7 +84,9 @@ impl Admitter {
                 Some((_, Gated::Publish)) => gated = true,
                 None => self.keep_session(&delivery, &reading, &key),
             }
-            self.view(&delivery, &reading, &key, gated)
+            let (message, errands) = self.view(&delivery, &reading, &key, gated);
+            media = errands;
+            message
         } else {
             // The session has counted frames that are no JSON at all.
             if !reading.readable && !delivery.frame.is_undecodable() {
@@ -105,13 +109,14 @@ impl Admitter {
             callback,
             received: delivery.received,
             gated,
+            media,
             ended: None,
         })
     }
 
     fn gate(&self, account: &AccountName, reading: &Reading<'_>) -> Option<(&'static str, Gated)> {
         let policies = self.policies.borrow();
-        let policy = policies.get(account)?;
+        let policy = &policies.get(account)?.policy;
         let reason = gate::keeps_out(policy, reading)?;
         Some((reason.as_str(), policy.gated))
     }
@@ -135,12 +140,33 @@ impl Admitter {
                 account: delivery.account.clone(),
                 kind: reading.kind,
                 chat: reading.chat_key.clone().into_owned(),
+                conversation: reading
+                    .chat
+                    .as_ref()
+                    .map(|chat| chat.id.clone().into_owned()),
             };
             self.sessions.keep(key, entry);
         }
     }
 
-    fn view(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str, gated: bool) -> Outgoing {
+    /// What becomes of the media of a message; nothing is fetched of what was kept out.
+    fn media_rule(&self, account: &AccountName, gated: bool) -> Rule {
+        let policies = self.policies.borrow();
+        match policies.get(account).map(|rules| rules.media) {
+            Some(Rule::Fetch) if !gated => Rule::Fetch,
+            Some(Rule::Off) => Rule::Off,
+            Some(Rule::Fetch | Rule::Link) | None => Rule::Link,
+        }
+    }
+
+    /// The message that the frame becomes, and the media that it announces.
+    fn view(
+        &self,
+        delivery: &Delivery,
+        reading: &Reading<'_>,
+        key: &str,
+        gated: bool,
+    ) -> (Outgoing, Vec<Errand>) {
         let account = &delivery.account;
         let (kind, chat) = (reading.kind, reading.chat_key.as_ref());
         let subject = if gated {
@@ -157,6 +183,10 @@ impl Admitter {
                 .is_some_and(|card| card.out_track_id.is_some()),
             Kind::Event | Kind::Other => false,
         };
+        let mut message = reading.message.clone();
+        if let Some(message) = &mut message {
+            media::assign(message, self.media_rule(account, gated), account, key);
+        }
         let view = Inbound {
             id: key.into(),
             account: account.as_str().into(),
@@ -168,7 +198,7 @@ impl Admitter {
             sender: reading.sender.clone(),
             mentioned: reading.mentioned,
             mentions: reading.mentions.clone(),
-            message: reading.message.clone(),
+            message,
             card: reading.card.clone(),
             topic: reading.topic.clone(),
             notice: reading.notice.clone(),
@@ -187,17 +217,22 @@ impl Admitter {
         }
         let mut headers = self.headers(delivery, reading, key);
         headers.push((header::CE_DATASCHEMA.into(), SCHEMA.to_owned()));
-        Outgoing {
+        let errands = media::announced(&view, account);
+        if !errands.is_empty() {
+            headers.push((header::MEDIA.into(), errands.len().to_string()));
+        }
+        let message = Outgoing {
             subject,
             headers,
             payload: Bytes::from(body),
-        }
+        };
+        (message, errands)
     }
 
     /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
     fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
         let track = reading.card.as_ref()?.out_track_id.as_ref()?;
-        let (kind, id) = self.places.find(account, track)?;
+        let (kind, id) = self.chats.find(account, track)?;
         let chat_type = match kind {
             Kind::Group => ChatType::Group,
             Kind::User => ChatType::User,

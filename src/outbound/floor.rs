@@ -72,7 +72,7 @@ impl Floor {
         let held = self.shelf.put(incoming)?;
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
-        let keys = LaneKey::of(subject, address.as_ref());
+        let keys = LaneKey::of(subject, address.as_ref(), &held.published.payload);
         let sequence = held.published.publication.seq;
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
     }
@@ -81,7 +81,8 @@ impl Floor {
     /// now.
     pub(super) fn finish(&mut self, (sequence, served): (Option<u64>, Served)) -> Vec<Running> {
         if served == Served::Elsewhere {
-            self.let_go();
+            // Whoever has it too keeps it: it is not given back.
+            drop(self.let_go());
         }
         let mut next = self.sender.cards.hatched();
         let Some(sequence) = sequence else {
@@ -107,20 +108,29 @@ impl Floor {
 
     /// Lets go of all that waits: another bridge was pinned meanwhile and has it too, and what it
     /// holds back for the sake of order must not be sent from here. What nobody has comes again.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) -> Vec<Arc<Held>> {
+        let mut gone = Vec::new();
         for sequence in self.lanes.clear() {
-            self.shelf.remove(sequence);
+            gone.extend(self.shelf.remove(sequence));
         }
+        gone
     }
 
-    /// Waits for what is being worked on; nothing new starts.
-    pub(super) async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
-        self.let_go();
+    /// Waits for what is being worked on; nothing new starts when [`Floor::let_go`] came before.
+    /// Cancel-safe. What was let go on the way, as nothing of it had left, goes to `released`.
+    pub(super) async fn drain(
+        &mut self,
+        running: &mut FuturesUnordered<Running>,
+        released: &mut Vec<Arc<Held>>,
+    ) {
         while let Some((sequence, served)) = running.next().await {
             running.extend(self.sender.cards.hatched());
-            if let (Some(sequence), Served::Here | Served::Elsewhere) = (sequence, served) {
-                self.shelf.remove(sequence);
+            released.extend(self.sender.cards.released());
+            let Some(sequence) = sequence else { continue };
+            if served != Served::Aboard {
+                released.extend(self.shelf.remove(sequence));
             }
+            self.lanes.finish(sequence);
         }
     }
 }

@@ -34,6 +34,11 @@ impl Held {
         Arc::clone(&lock(&self.latest))
     }
 
+    /// Gives the request back unfinished, so that it is delivered again at once.
+    pub(super) async fn release(&self) {
+        self.latest().release().await;
+    }
+
     /// Acknowledges the request; a dead one is terminated with its reason. When the broker does not
     /// hear it, the request is delivered again and the ledger knows its end.
     pub(super) async fn settle(&self, dead: Option<DeadReason>) {

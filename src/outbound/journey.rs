@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
-use crate::message::{AccountName, Request};
+use crate::message::{AccountName, Priority, Request};
 use crate::telemetry::{Health, Standings};
 
 use super::Parts;
@@ -17,16 +16,17 @@ use super::card::{self, Ask, Cards};
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
-use super::held::{Held, Shelf};
+use super::held::Held;
+use super::media::Depot;
+use super::places::Places;
 use super::plan::{Leg, Plan};
 use super::receipt::Matter;
-use super::resolve::{self, Form, Reading, Refusal};
+use super::resolve::{self, Form, Refusal};
+use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
+use super::toll::Toll;
 use super::trip::Trip;
 
-/// Calls of one account that may be on their way at once: 20 a second in three families for the
-/// better part of a deadline of 10 s. Waiting for anything else takes no place.
-const CALLS: usize = 256;
 /// What every journey of one account shares.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -37,7 +37,9 @@ pub(super) struct Sender {
     pub(super) standings: Standings,
     pub(super) health: Health,
     pub(super) gate: Gate,
-    pub(super) calls: Semaphore,
+    pub(super) depot: Depot,
+    pub(super) toll: Toll,
+    pub(super) places: Places,
     pub(super) cards: Cards,
 }
 
@@ -53,7 +55,7 @@ pub(super) enum Served {
 }
 
 impl Sender {
-    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
+    pub(super) fn new(parts: &Parts) -> Self {
         Self {
             desk: Desk::new(
                 &parts.broker,
@@ -67,8 +69,15 @@ impl Sender {
             standings: parts.standings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
-            calls: Semaphore::new(CALLS),
-            cards: Cards::new(parts, shelf),
+            depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
+            toll: Toll::new(
+                parts.account.clone(),
+                parts.standings.clone(),
+                parts.metrics.clone(),
+                parts.health.clone(),
+            ),
+            places: Places::new(),
+            cards: Cards::new(parts),
         }
     }
 
@@ -104,24 +113,38 @@ impl Sender {
     ) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
-        let mut reading = resolve::read(
+        let reading = resolve::read(
             &published.headers,
             &published.payload,
             sequence,
             Form::Canonical,
         );
-        match self.ask_of_card(&published.subject, &reading) {
-            Some(Ok(ask)) => {
-                return Ok(card::board(self, (held, reading.key, ask), stop).await);
-            }
-            Some(Err(refusal)) => reading.request = Err(refusal),
-            None => {}
-        }
         let matter = Matter {
             account: &self.account,
             id: &reading.key.id,
             published,
             subject: Some(&published.subject),
+        };
+        let request = match reading.request {
+            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
+                Early::Waits => {
+                    held.settle(None).await;
+                    return Ok(Served::Here);
+                }
+                Early::GoesOn => Ok(request),
+                Early::Refused(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let request = match request {
+            Ok(request) => match self.ask_of_card(&matter, &request) {
+                Some(Ok(ask)) => {
+                    return Ok(card::board(self, (held, reading.key, ask), stop).await);
+                }
+                Some(Err(refusal)) => Err(refusal),
+                None => Ok(request),
+            },
+            Err(refusal) => Err(refusal),
         };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
@@ -131,7 +154,7 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
+            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
@@ -143,11 +166,35 @@ impl Sender {
         Ok(served)
     }
 
+    /// Hands a request over to wait when it is early.
+    async fn postponed(
+        &self,
+        matter: &Matter<'_>,
+        request: &Request,
+        stop: &CancellationToken,
+    ) -> Result<Early, LetGo> {
+        let published = matter.published;
+        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
+            return Ok(Early::GoesOn);
+        };
+        let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
+            return Ok(Early::GoesOn);
+        };
+        let waiting = Waiting {
+            published,
+            account: matter.account,
+            id: matter.id,
+            subject: published.subject.clone(),
+            at,
+        };
+        self.desk.postpone(&waiting, stop).await
+    }
+
     /// What the request asks of a card, if it does.
-    fn ask_of_card(&self, subject: &str, reading: &Reading) -> Option<Result<Ask, Refusal>> {
-        let request = reading.request.as_ref().ok()?;
+    fn ask_of_card(&self, matter: &Matter<'_>, request: &Request) -> Option<Result<Ask, Refusal>> {
+        let subject = &matter.published.subject;
         let address = self.desk.subjects.parse_outbound(subject).ok()?;
-        Ask::of(&address, request, &reading.key.id)
+        Ask::of(&address, (request, matter.id), &self.settings)
     }
 
     /// Sends a request that is ours, as what it says on the subject that it stands on.
@@ -159,7 +206,10 @@ impl Sender {
         stop: &CancellationToken,
     ) -> Result<End, LetGo> {
         let plan = match request {
-            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Ok(request) => {
+                let by = (&self.desk, &self.settings);
+                Plan::make(by, matter, &request, stop).await?
+            }
             Err(refusal) => Err(refusal),
         };
         let plan = match plan {
@@ -169,13 +219,21 @@ impl Sender {
                 return self.desk.finish(&hold, done).await;
             }
         };
-        Trip::new(self, matter, (hold, plan), stop).run().await
+        // Large, and held by every request of a lane.
+        Box::pin(Trip::new(self, matter, (hold, plan), stop).run()).await
     }
 
     /// Waits until the account is free and the call could be made at once.
-    pub(super) async fn ready(&self, leg: &Leg) -> (Pass<'_>, Result<(), ApiError>) {
-        let pass = self.gate.pass().await;
-        let prepared = self.api.prepare(&leg.shipment.recipient).await;
+    pub(super) async fn ready(
+        &self,
+        leg: &Leg,
+        priority: Priority,
+    ) -> (Pass<'_>, Result<(), ApiError>) {
+        // First: who waits for the month must not hold the probe of the gate.
+        let paid = self.toll.pay(priority).await;
+        let pass = self.gate.pass().await.paid(paid);
+        let recipient = &leg.shipment.recipient;
+        let prepared = self.api.prepare(recipient, priority).await;
         (pass, prepared)
     }
 

@@ -1,11 +1,11 @@
 //! One lane per chat: what was published first is worked on first, and a chat that waits delays no
 //! other. Pure bookkeeping by stream sequence; it knows neither broker nor DingTalk.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::message::{Kind, OutboundAddress};
 
-use super::resolve;
+use super::recipients;
 
 /// What is kept in order: a chat, or a subject that names none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,18 +19,18 @@ pub(super) enum LaneKey {
 impl LaneKey {
     /// The lanes of a request: one for each user that it names, so that a list waits for all of its
     /// chats and all of its chats wait for it.
-    pub(super) fn of(subject: &str, address: Option<&OutboundAddress>) -> Vec<Self> {
+    pub(super) fn of(
+        subject: &str,
+        address: Option<&OutboundAddress>,
+        payload: &[u8],
+    ) -> Vec<Self> {
         match address {
             Some(OutboundAddress::Canonical { kind, id, .. }) => match kind {
                 Kind::User => {
-                    let mut keys: Vec<Self> = Vec::new();
-                    for user in resolve::users(id) {
-                        let key = Self::Chat(Kind::User, user.to_owned());
-                        if !keys.contains(&key) {
-                            keys.push(key);
-                        }
-                    }
-                    keys
+                    let users = recipients::addressees(id, payload);
+                    let users: HashSet<String> = users.into_iter().collect();
+                    let key = |user| Self::Chat(Kind::User, user);
+                    users.into_iter().map(key).collect()
                 }
                 Kind::Group | Kind::Card | Kind::Event | Kind::Other => {
                     vec![Self::Chat(*kind, id.clone())]
@@ -130,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::{AccountName, Target};
 
     fn user(id: &str) -> Vec<LaneKey> {
         id.split(',')
@@ -170,9 +171,28 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_waits_for_the_chats_that_its_payload_lists() {
+        let users: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
+        let target = Target::Users(users.clone());
+        let (kind, id) = target.address().unwrap();
+        let address = OutboundAddress::Canonical {
+            account: AccountName::parse("sales").unwrap(),
+            kind,
+            id: id.into_owned(),
+        };
+        let body = serde_json::json!({"text": "a", "to": target}).to_string();
+        let mut keys = LaneKey::of("", Some(&address), body.as_bytes());
+        let mut expected = user(&users.join(","));
+        for keys in [&mut keys, &mut expected] {
+            keys.sort_by_key(|key| format!("{key:?}"));
+        }
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
     fn a_subject_that_names_no_chat_has_a_lane_of_its_own() {
         assert_eq!(
-            LaneKey::of("dingtalk.outbound.sales.robot.x", None),
+            LaneKey::of("dingtalk.outbound.sales.robot.x", None, b"hi"),
             [LaneKey::Subject("dingtalk.outbound.sales.robot.x".into())]
         );
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::dingtalk::api::ErrorClass;
-use crate::message::Via;
+use crate::message::{Outcome, Via};
 
 /// How far an attempt had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     Reroute,
     /// Hold the whole account and probe after this long; the request stays where it is.
     Hold(Duration),
+    /// The month is used up: wait until it turns, unless it is an alert.
+    Exhausted,
     /// Receipt `failed`, dead letter.
     GiveUp,
     /// Receipt `uncertain`: never sent again.
@@ -48,11 +50,30 @@ pub(super) fn verdict(class: ErrorClass, stage: Stage, via: Via) -> Verdict {
         (ErrorClass::WebhookGone, Stage::Preparing | Stage::Sending, Via::Openapi | Via::Card) => {
             Verdict::GiveUp
         }
-        (
-            ErrorClass::Park(wait) | ErrorClass::Quota(wait),
-            Stage::Preparing | Stage::Sending,
-            _,
-        ) => Verdict::Hold(wait),
+        (ErrorClass::Park(wait), Stage::Preparing | Stage::Sending, _) => Verdict::Hold(wait),
+        (ErrorClass::Quota(_), Stage::Preparing | Stage::Sending, _) => Verdict::Exhausted,
+    }
+}
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Every call was made.
+    Through,
+    /// Its time is over.
+    Expired,
+    /// DingTalk or the bridge refuses it for good.
+    GivenUp,
+}
+
+/// How a request ends as a whole. `doubted`: a call of it was not answered; `reached`: somebody got
+/// it. Users who do not exist are nobody: a list is `sent` when everybody else got all of it.
+pub(super) fn outcome(halt: Halt, doubted: bool, reached: bool) -> Outcome {
+    match (halt, doubted, reached) {
+        (Halt::Through | Halt::Expired | Halt::GivenUp, true, _) => Outcome::Uncertain,
+        (Halt::Through, false, true) => Outcome::Sent,
+        (Halt::Through, false, false) | (Halt::GivenUp, false, _) => Outcome::Failed,
+        (Halt::Expired, false, _) => Outcome::Expired,
     }
 }
 
@@ -93,12 +114,36 @@ mod tests {
             ),
             (Class::Park(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
             (Class::Park(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
+            (Class::Quota(WAIT), Preparing, [Verdict::Exhausted; 2]),
+            (Class::Quota(WAIT), Sending, [Verdict::Exhausted; 2]),
         ];
         for (class, stage, [openapi, webhook]) in rows {
             assert_eq!(verdict(class, stage, Via::Openapi), openapi, "{class:?}");
             assert_eq!(verdict(class, stage, Via::Webhook), webhook, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_sent_only_when_everybody_who_exists_got_it() {
+        for (halt, doubted, reached, expected) in [
+            (Halt::Through, false, true, Outcome::Sent),
+            (Halt::Through, false, false, Outcome::Failed),
+            (Halt::Through, true, true, Outcome::Uncertain),
+            (Halt::Through, true, false, Outcome::Uncertain),
+            (Halt::Expired, false, true, Outcome::Expired),
+            (Halt::Expired, false, false, Outcome::Expired),
+            (Halt::Expired, true, true, Outcome::Uncertain),
+            (Halt::Expired, true, false, Outcome::Uncertain),
+            (Halt::GivenUp, false, true, Outcome::Failed),
+            (Halt::GivenUp, false, false, Outcome::Failed),
+            (Halt::GivenUp, true, true, Outcome::Uncertain),
+            (Halt::GivenUp, true, false, Outcome::Uncertain),
+        ] {
+            assert_eq!(
+                outcome(halt, doubted, reached),
+                expected,
+                "{halt:?} {doubted} {reached}"
+            );
         }
     }
 

@@ -13,72 +13,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, SendOutcome};
 use super::meter::Meter;
-use crate::message::{AccountName, Outcome};
+use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStanding};
 
 /// Upper bounds of the acknowledgement histogram, in seconds: DingTalk waits 3 s.
 const ACK_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 3.0,
 ];
-
-/// How a received frame ended. Received = the sum of these + in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FrameOutcome {
-    /// New in JetStream.
-    Stored,
-    /// In JetStream already.
-    Duplicate,
-    /// In the local spool.
-    Spooled,
-    /// Kept out by the policy of the account.
-    Gated,
-    /// Neither stored nor spooled in time: not acknowledged.
-    Refused,
-}
-
-/// Family of DingTalk calls that share a pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ApiFamily {
-    /// `connections/open`.
-    Gateway,
-    /// Access tokens.
-    Token,
-    /// Robot sends to users.
-    SendUser,
-    /// Robot sends to groups.
-    SendGroup,
-    /// Session webhooks.
-    Webhook,
-    /// Webhooks of custom robots.
-    CustomRobot,
-    /// Uploads and downloads of media.
-    Media,
-    /// Creating, delivering and updating cards.
-    Card,
-    /// Streaming into cards.
-    CardStream,
-    /// Recalls and read states.
-    Recall,
-    /// Reactions.
-    Emotion,
-    /// Look-ups of people.
-    Contact,
-}
-
-/// How a DingTalk call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ApiOutcome {
-    /// Accepted.
-    Accepted,
-    /// Refused for now.
-    Throttled,
-    /// Refused for good.
-    Refused,
-    /// Failed before it was processed.
-    Failed,
-    /// Left without an answer.
-    Ambiguous,
-}
 
 /// An account as a label, without a copy: labels are looked up for every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,14 +49,6 @@ struct SendLabels {
     outcome: SendOutcome,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum SendOutcome {
-    Sent,
-    Failed,
-    Expired,
-    Uncertain,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabels {
     account: Name,
@@ -122,23 +56,10 @@ struct ApiLabels {
     outcome: ApiOutcome,
 }
 
-/// Label values as Prometheus has them: lower case.
-macro_rules! label_values {
-    ($($label:ident { $($variant:ident => $text:literal),+ $(,)? })+) => {
-        $(impl EncodeLabelValue for $label {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-                let text = match self { $(Self::$variant => $text),+ };
-                text.encode(encoder)
-            }
-        })+
-    };
-}
-
-label_values! {
-    FrameOutcome { Stored => "stored", Duplicate => "duplicate", Spooled => "spooled", Gated => "gated", Refused => "refused" }
-    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook", CustomRobot => "custom_robot", Media => "media", Card => "card", CardStream => "card_stream", Recall => "recall", Emotion => "emotion", Contact => "contact" }
-    ApiOutcome { Accepted => "accepted", Throttled => "throttled", Refused => "refused", Failed => "failed", Ambiguous => "ambiguous" }
-    SendOutcome { Sent => "sent", Failed => "failed", Expired => "expired", Uncertain => "uncertain" }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MediaLabels {
+    account: Name,
+    outcome: MediaOutcome,
 }
 
 /// The metrics of one bridge; cheap to clone.
@@ -168,6 +89,11 @@ struct Inner {
     billed: Family<AccountLabel, Counter>,
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    media: Family<MediaLabels, Counter>,
+    quota_used: Family<AccountLabel, Gauge>,
+    quota_limit: Family<AccountLabel, Gauge>,
+    quota_forecast: Family<AccountLabel, Gauge>,
+    replicas: Gauge,
     meter: Meter,
 }
 
@@ -223,6 +149,14 @@ impl Metrics {
             "pace_per_second",
             "Sends a second that the account may make now"
         );
+        let media = registered!("media", "Media items of inbound messages by how they ended");
+        let quota_used = registered!("quota_used", "Billed calls of the month, by all replicas");
+        let quota_limit = registered!("quota_limit", "Billed calls in a month, when configured");
+        let quota_forecast = registered!(
+            "quota_forecast",
+            "Billed calls that the month will have at its end, at the present pace"
+        );
+        let replicas = registered!("replicas", "Bridges that serve the same configuration now");
         Self(Arc::new(Inner {
             registry,
             received,
@@ -245,6 +179,11 @@ impl Metrics {
             billed,
             quota_notices,
             pace,
+            media,
+            quota_used,
+            quota_limit,
+            quota_forecast,
+            replicas,
             meter: Meter::default(),
         }))
     }
@@ -330,12 +269,7 @@ impl Metrics {
     pub fn request_ended(&self, account: &AccountName, outcome: Outcome) {
         let labels = SendLabels {
             account: Name(account.clone()),
-            outcome: match outcome {
-                Outcome::Sent => SendOutcome::Sent,
-                Outcome::Failed => SendOutcome::Failed,
-                Outcome::Expired => SendOutcome::Expired,
-                Outcome::Uncertain => SendOutcome::Uncertain,
-            },
+            outcome: outcome.into(),
         };
         self.0.requests.get_or_create(&labels).inc();
     }
@@ -383,6 +317,44 @@ impl Metrics {
     /// Sends a second that an account may make now, its slowest family.
     pub fn pace(&self, account: &AccountName, per_second: f64) {
         self.0.pace.get_or_create(&label(account)).set(per_second);
+    }
+
+    /// A media item of an inbound message was stored, or will not be.
+    pub fn media_ended(
+        &self,
+        account: &AccountName,
+        state: MediaState,
+        reason: Option<MediaReason>,
+    ) {
+        let labels = MediaLabels {
+            account: Name(account.clone()),
+            outcome: MediaOutcome::new(state, reason),
+        };
+        self.0.media.get_or_create(&labels).inc();
+    }
+}
+
+impl Metrics {
+    /// How an account stands against its quota.
+    pub fn quota(&self, account: &AccountName, standing: &QuotaStanding) {
+        let label = label(account);
+        let set = |gauge: &Family<AccountLabel, Gauge>, calls: u64| {
+            let calls = i64::try_from(calls).unwrap_or(i64::MAX);
+            gauge.get_or_create(&label).set(calls);
+        };
+        set(&self.0.quota_used, standing.used);
+        set(&self.0.quota_forecast, standing.forecast);
+        match standing.limit {
+            Some(limit) => set(&self.0.quota_limit, limit),
+            None => {
+                self.0.quota_limit.remove(&label);
+            }
+        }
+    }
+
+    /// Live replicas, this one included.
+    pub fn replicas(&self, live: usize) {
+        self.0.replicas.set(i64::try_from(live).unwrap_or(i64::MAX));
     }
 }
 

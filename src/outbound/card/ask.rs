@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::super::resolve::{self, Audience, Job, Refusal};
+use super::super::settings::Settings;
 use super::record::Ending;
 use crate::message::{
     AccountName, CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, Content,
@@ -109,8 +110,8 @@ impl Ask {
     /// What `request` asks of a card; `None` when it asks for something else.
     pub(in crate::outbound) fn of(
         address: &OutboundAddress,
-        request: &Request,
-        id: &RequestId,
+        (request, id): (&Request, &RequestId),
+        settings: &Settings,
     ) -> Option<Result<Self, Refusal>> {
         let content = match request.content() {
             Ok(Content::Card(card)) => Ok(card),
@@ -134,9 +135,9 @@ impl Ask {
             return None;
         };
         let place = match kind {
-            Kind::Card => Place::on_card(account, name, request),
+            Kind::Card => Place::on_card((account, name), request, settings),
             Kind::Group | Kind::User | Kind::Event | Kind::Other => {
-                Place::in_chat(address, request)
+                Place::in_chat(address, request, settings)
             }
         };
         Some(place.and_then(|place| match content {
@@ -177,7 +178,11 @@ struct Place {
 
 impl Place {
     /// On a card's own subject; a new card is put where `to` says.
-    fn on_card(account: &AccountName, track: &str, request: &Request) -> Result<Self, Refusal> {
+    fn on_card(
+        (account, track): (&AccountName, &str),
+        request: &Request,
+        settings: &Settings,
+    ) -> Result<Self, Refusal> {
         if track.is_empty() || track.chars().count() > MAX_OUT_TRACK_ID {
             return Err(Refusal::new(
                 DeadReason::Target,
@@ -206,27 +211,31 @@ impl Place {
                     kind,
                     id: id.into_owned(),
                 };
-                place.settle(&address)?;
+                place.settle(&address, settings)?;
             }
         }
         Ok(place)
     }
 
     /// On the subject of a chat.
-    fn in_chat(address: &OutboundAddress, request: &Request) -> Result<Self, Refusal> {
+    fn in_chat(
+        address: &OutboundAddress,
+        request: &Request,
+        settings: &Settings,
+    ) -> Result<Self, Refusal> {
         let mut place = Self {
             track: None,
             chat: None,
             outsider: false,
             plain: words_only(request),
         };
-        place.settle(address)?;
+        place.settle(address, settings)?;
         Ok(place)
     }
 
-    fn settle(&mut self, address: &OutboundAddress) -> Result<(), Refusal> {
+    fn settle(&mut self, address: &OutboundAddress, settings: &Settings) -> Result<(), Refusal> {
         // What a message in its place would be refused for, the card is refused for too.
-        let job: Job = resolve::check(address, &in_words(&self.plain, OWN.to_owned()))?;
+        let job: Job = resolve::check(address, &in_words(&self.plain, OWN.to_owned()), settings)?;
         let chat = match &job.audience {
             Audience::Group(id) => Chat::group(id),
             Audience::Users(users) => match users.as_slice() {
@@ -406,7 +415,7 @@ mod tests {
         let address = subjects.parse_outbound(&format!("dingtalk.outbound.sales.{subject}"));
         let request = Request::parse(payload.to_string().as_bytes()).unwrap();
         let id = RequestId::parse("r1").unwrap();
-        Ask::of(&address.unwrap(), &request, &id).unwrap()
+        Ask::of(&address.unwrap(), (&request, &id), &Settings::lenient()).unwrap()
     }
 
     fn refused(subject: &str, payload: &Value) -> DeadReason {

@@ -70,10 +70,12 @@ impl Actor {
         call: &Call,
     ) -> Result<Result<Option<String>, ApiError>, LetGo> {
         let sender = &self.sender;
+        let priority = self.priority;
         let free = async {
-            let pass = sender.gate.pass().await;
-            // The semaphore is never closed.
-            (pass, sender.calls.acquire().await)
+            // First: who waits for the month must not hold the probe of the gate.
+            let paid = sender.toll.pay(priority).await;
+            let pass = sender.gate.pass().await.paid(paid);
+            (pass, sender.places.take(priority).await)
         };
         let free = self.stop.run_until_cancelled(free).await;
         let Some((pass, _place)) = free else {
@@ -93,7 +95,13 @@ impl Actor {
                 }
             }
             Err(error) => match error.class {
-                ErrorClass::Park(wait) | ErrorClass::Quota(wait) => sender.park(error, wait),
+                ErrorClass::Park(wait) => sender.park(error, wait),
+                ErrorClass::Quota(_) => {
+                    if pass.is_probe() {
+                        sender.unpark();
+                    }
+                    sender.toll.exhausted();
+                }
                 ErrorClass::RetryAfter(_)
                 | ErrorClass::Ambiguous
                 | ErrorClass::Permanent
@@ -122,8 +130,8 @@ impl Actor {
             };
             let wait = match verdict(error.class, Stage::Sending, Via::Card) {
                 Verdict::Again(wait) => wait,
-                // The gate waits.
-                Verdict::Hold(_) => Duration::ZERO,
+                // The gate or the toll waits.
+                Verdict::Hold(_) | Verdict::Exhausted => Duration::ZERO,
                 Verdict::Uncertain if call.is_harmless() && refusals < ANSWERLESS => Duration::ZERO,
                 Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => return Ok(Err(error)),
             };

@@ -10,8 +10,8 @@ use super::super::desk::LetGo;
 use super::super::receipt::Cause;
 use super::super::verdict::{Stage, Verdict, verdict};
 use super::actor::Actor;
-use super::berth::Piece;
 use super::calls::{ANSWERLESS, Call};
+use super::inbox::Piece;
 use super::prose::{self, Fitted};
 use super::record::{Ending, Phase, Record};
 use crate::dingtalk::api::{ApiError, CardFrame, FrameEnd};
@@ -104,7 +104,7 @@ impl Actor {
                 }
                 wait.max(TOO_FAST.min(self.sender.desk.timings.retry_cap))
             }
-            Verdict::Hold(_) => Duration::ZERO,
+            Verdict::Hold(_) | Verdict::Exhausted => Duration::ZERO,
             // The same frame again: its guid makes that harmless.
             Verdict::Uncertain if self.refusals < ANSWERLESS => Duration::ZERO,
             Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => {
@@ -164,9 +164,11 @@ impl Actor {
         }
         let outcome = match verdict(error.class, Stage::Sending, Via::Card) {
             Verdict::Uncertain => Outcome::Uncertain,
-            Verdict::Again(_) | Verdict::Hold(_) | Verdict::GiveUp | Verdict::Reroute => {
-                Outcome::Failed
-            }
+            Verdict::Again(_)
+            | Verdict::Hold(_)
+            | Verdict::Exhausted
+            | Verdict::GiveUp
+            | Verdict::Reroute => Outcome::Failed,
         };
         let cause = Cause {
             code: error.code,

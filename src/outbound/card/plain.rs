@@ -4,11 +4,11 @@
 use super::super::claim::{Claim, Hold};
 use super::super::desk::LetGo;
 use super::super::ledger::{Done, Progress, Publication};
-use super::super::receipt::{Cause, Matter, Published};
+use super::super::receipt::{Cause, Ended, Matter, Published};
 use super::super::resolve::Refusal;
 use super::actor::Actor;
 use super::ask::{derived, in_words};
-use super::berth::Piece;
+use super::inbox::Piece;
 use super::record::{Ending, MAX_OWED, Owed};
 use crate::message::{DeadReason, Outcome, Receipt, Request, RequestId, Timestamp, header};
 
@@ -288,7 +288,12 @@ impl Actor {
                 published: &published,
                 subject: subject.as_deref(),
             };
-            let mut done = matter.ended(end.0, Progress::default(), end.1.clone());
+            let mut done = matter.ended(Ended {
+                outcome: end.0,
+                progress: Progress::default(),
+                unsent_users: Vec::new(),
+                cause: end.1.clone(),
+            });
             // The text lies in the dead letter of the message when it has one.
             done.dead = None;
             self.sender.desk.tell(&done.receipt);

@@ -96,7 +96,7 @@ pub(super) async fn stream(
             error: on("isError"),
         };
         let mut world = shared.world();
-        let admitted = admit_call(&shared, &mut world, &app, CARD_STREAMING_PATH);
+        let admitted = world.admit(&shared.options, &app, CARD_STREAMING_PATH);
         let card = world.deck.card_mut(&app, text(&body, "outTrackId"));
         if let Err(refusal) = admitted {
             if let Some(card) = card {
@@ -158,7 +158,7 @@ pub(super) fn read(
     Ok((app, body))
 }
 
-/// Checks in the gateway's order: token, body, rate.
+/// Checks in the gateway's order: token, body, rate, month.
 pub(super) fn admit(
     shared: &Shared,
     headers: &HeaderMap,
@@ -166,21 +166,8 @@ pub(super) fn admit(
     api: &str,
 ) -> Result<(Arc<str>, Value), Refusal> {
     let (app, body) = read(shared, headers, body)?;
-    admit_call(shared, &mut shared.world(), &app, api)?;
+    shared.world().admit(&shared.options, &app, api)?;
     Ok((app, body))
-}
-
-/// Counts a call of the app, or refuses it.
-fn admit_call(
-    shared: &Shared,
-    world: &mut World,
-    app: &Arc<str>,
-    api: &str,
-) -> Result<(), Refusal> {
-    if world.within_rate(app, api, shared.options.calls_per_second) {
-        return Ok(());
-    }
-    Err(Refusal::qps())
 }
 
 /// The card that a body asks to create.

@@ -209,10 +209,15 @@ impl World {
     fn reaches(&self, target: &Target, by_staff_id: bool) -> bool {
         match target.space_type {
             "IM_ROBOT" if by_staff_id => self.knows_user(&target.space_id),
-            "IM_ROBOT" => !target.space_id.is_empty(),
+            "IM_ROBOT" => self.knows_union_id(&target.space_id),
             "IM_GROUP" => self.knows_group(&target.space_id),
             _ => target.space_id.starts_with("cid"),
         }
+    }
+
+    /// Whether somebody has this union id; where nobody's is known, everybody has one.
+    fn knows_union_id(&self, id: &str) -> bool {
+        !id.is_empty() && (self.union_ids.is_empty() || self.union_ids.contains_key(id))
     }
 
     /// Keeps the carrier of a card that stands in a chat, for its recall.

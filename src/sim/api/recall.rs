@@ -143,6 +143,9 @@ fn recall_one(world: &mut World, key: &str, from: &From) -> Result<(), &'static 
             return Err(UNKNOWN);
         }
         card.recalled = true;
+        if let Some(sent) = world.sent_under(key) {
+            sent.recalled = true;
+        }
         return Ok(());
     }
     let sent = world.sent_under(key).filter(|sent| from.holds(sent));

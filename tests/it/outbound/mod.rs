@@ -3,6 +3,8 @@
 mod bare;
 mod cards;
 mod faults;
+mod many;
+mod media;
 mod requests;
 mod sessions;
 mod stage;

@@ -8,7 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::StorageType};
 use futures_util::StreamExt;
 use nats_dingtalk::broker::{Broker, Bucket};
-use nats_dingtalk::config::Account;
+use nats_dingtalk::config::{Account, Dingtalk};
 use nats_dingtalk::dingtalk::api::{Api, Fetcher, Http};
 use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
@@ -17,7 +17,7 @@ use nats_dingtalk::outbound::{
     Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
 };
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
-use nats_dingtalk::telemetry::{Health, Metrics, Places, Standings};
+use nats_dingtalk::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
@@ -134,6 +134,15 @@ impl Stage {
         )
     }
 
+    /// Fetches from this host, where tests serve files.
+    fn fetcher(&self) -> Fetcher {
+        let dingtalk = Dingtalk {
+            media_hosts: vec!["127.0.0.1".to_owned()],
+            ..sections::dingtalk(&self.sim, CALL)
+        };
+        Fetcher::new(&dingtalk).unwrap()
+    }
+
     /// Starts the pipeline of an account.
     pub(super) fn start(&self, name: &str) -> Line {
         self.start_with(name, &format!("secret-{name}"))
@@ -149,12 +158,13 @@ impl Stage {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
-            fetcher: Fetcher::new(&sections::dingtalk(&self.sim, CALL)).unwrap(),
+            fetcher: self.fetcher(),
             settings: self.settings.clone(),
             broker: broker.clone(),
             subjects: self.subjects.clone(),
             standings: self.standings.clone(),
-            places: Places::default(),
+            seats: Seats::default(),
+            card_chats: CardChats::default(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             timings: self.timings.clone(),
@@ -342,6 +352,7 @@ impl Stage {
             account: account(name),
             kind,
             chat: chat.clone(),
+            conversation: None,
         };
         let inbound = format!("{app}:{id}");
         self.keep(&SessionEntry::message_key(&inbound), &entry)

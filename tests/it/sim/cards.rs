@@ -5,8 +5,8 @@ use std::time::Duration;
 use nats_dingtalk::sim::{
     CARD_CREATE_AND_DELIVER_PATH, CARD_DELIVER_PATH, CARD_PATH, CARD_SPACES_PATH,
     CARD_STREAMING_PATH, CallRefusal, CardAgain, CardPress, CardState, CardTemplate, Fault,
-    FrameVerdict, GROUP_SEND_PATH, PressAnswer, SentVia, Sim, SimError, SimOptions, UpdateSource,
-    Verdict,
+    FrameVerdict, GROUP_SEND_PATH, PressAnswer, RECALL_GROUP_PATH, SentVia, Sim, SimError,
+    SimOptions, UpdateSource, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -443,6 +443,67 @@ async fn an_update_overwrites_or_merges_and_private_variables_are_for_one_person
         let (status, answer) = put(&sim, CARD_PATH, &token, wrong).await;
         assert_eq!((status, &answer["code"]), (400, &json!(code)));
     }
+}
+
+#[tokio::test]
+async fn a_recalled_card_stands_nowhere_and_its_frames_are_still_taken() {
+    let sim = start(unpaced()).await;
+    let token = token(&sim).await;
+    card_in_group(&sim, &token, "c1").await;
+    let carrier = sim.card("c1").unwrap().deliveries[0].carrier_id.clone();
+    let body =
+        json!({"robotCode": APP, "openConversationId": GROUP, "processQueryKeys": [carrier]});
+    let (_, answer) = call(&sim, RECALL_GROUP_PATH, &token, body).await;
+    assert_eq!(answer["successResult"], json!([carrier]));
+    let card = sim.card("c1").unwrap();
+    assert!(card.deliveries[0].recalled);
+    assert_eq!(card.chats().count(), 0);
+    assert!(sim.visible().is_empty());
+    let written = put(&sim, CARD_STREAMING_PATH, &token, frame("c1", "g1", "x")).await;
+    assert_eq!(written, done());
+}
+
+#[tokio::test]
+async fn every_card_call_is_billed_and_a_used_up_month_refuses_frames() {
+    let sim = start(SimOptions {
+        quota: Some(2),
+        ..unpaced()
+    })
+    .await;
+    let token = token(&sim).await;
+    card_in_group(&sim, &token, "c1").await;
+    let first = put(&sim, CARD_STREAMING_PATH, &token, frame("c1", "g1", "x")).await;
+    assert_eq!(first, done());
+    let (status, answer) = put(&sim, CARD_STREAMING_PATH, &token, frame("c1", "g2", "y")).await;
+    let code = "Forbidden.AccessDenied.ApiCountLimitForOrg";
+    assert_eq!((status, &answer["code"]), (403, &json!(code)));
+    let code = code.to_owned();
+    let verdict = sim.card("c1").unwrap().frames[1].verdict.clone();
+    assert_eq!(verdict, FrameVerdict::Refused { code });
+}
+
+#[tokio::test]
+async fn a_card_goes_to_somebody_by_union_id() {
+    let sim = start(SimOptions {
+        union_ids: vec![("union1".to_owned(), "u1".to_owned())],
+        ..unpaced()
+    })
+    .await;
+    let token = token(&sim).await;
+    let mut client = Client::connect(&sim, APP).await;
+    let mut body = merged(new_card("c1"), json!({"userIdType": 2}));
+    body["openSpaceId"] = json!("dtv1.card//IM_ROBOT.union1;IM_ROBOT.union2");
+    body["imRobotOpenDeliverModel"] = json!({"spaceType": "IM_ROBOT"});
+    let (_, answer) = call(&sim, CARD_CREATE_AND_DELIVER_PATH, &token, body).await;
+    let results = &answer["result"]["deliverResults"];
+    assert_eq!(results[0]["success"], true);
+    assert_eq!(results[1]["success"], false);
+    sim.press_card_button(APP, press("union1")).await.unwrap();
+    let pressed = data(&client.frame().await);
+    assert_eq!(
+        (&pressed["userIdType"], &pressed["spaceId"]),
+        (&json!(2), &json!(""))
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The chats of cards; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Arc<RwLock<Known>>);
+pub struct CardChats(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -19,7 +19,7 @@ struct Known {
     order: VecDeque<(AccountName, String)>,
 }
 
-impl Places {
+impl CardChats {
     /// Says where a card stands.
     pub fn set(&self, account: &AccountName, out_track_id: &str, kind: Kind, chat: &str) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -49,17 +49,17 @@ mod tests {
 
     #[test]
     fn a_card_is_found_where_it_was_put_last_and_the_oldest_is_forgotten() {
-        let (places, sales) = (Places::default(), AccountName::parse("sales").unwrap());
+        let (chats, sales) = (CardChats::default(), AccountName::parse("sales").unwrap());
         for chat in ["c0", "c1"] {
-            places.set(&sales, "t", Kind::Group, chat);
+            chats.set(&sales, "t", Kind::Group, chat);
         }
-        assert_eq!(places.find(&sales, "t"), Some((Kind::Group, "c1".into())));
+        assert_eq!(chats.find(&sales, "t"), Some((Kind::Group, "c1".into())));
         let other = AccountName::parse("ops").unwrap();
-        assert_eq!(places.find(&other, "t"), None);
+        assert_eq!(chats.find(&other, "t"), None);
         for n in 0..REMEMBERED {
-            places.set(&sales, &n.to_string(), Kind::User, "u");
+            chats.set(&sales, &n.to_string(), Kind::User, "u");
         }
-        assert_eq!(places.find(&sales, "t"), None);
-        assert!(places.find(&sales, "0").is_some());
+        assert_eq!(chats.find(&sales, "t"), None);
+        assert!(chats.find(&sales, "0").is_some());
     }
 }
