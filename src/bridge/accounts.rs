@@ -12,6 +12,7 @@ use super::{BridgeError, Reload};
 use crate::config::{self, AccountChange, Config};
 use crate::dingtalk::api::Api;
 use crate::dingtalk::stream::{Link, LinkConfig, Timings as LinkTimings};
+use crate::fleet::{self, Charge};
 use crate::inbound::Rules;
 use crate::message::AccountName;
 use crate::outbound::{self, Mover, MoverParts, Outbound, Strays};
@@ -62,6 +63,16 @@ impl Running {
         }
         self.policies.send_replace(Arc::new(policies));
         let accounts = &self.config.accounts;
+        let charge = |(name, account): (&AccountName, &config::Account)| {
+            let charge = Charge {
+                limit: account.quota.map(|quota| u64::from(quota.get())),
+                client: fleet::fingerprint(&account.client_id),
+                connections: account.connections,
+                sends: !account.paused,
+            };
+            (name.clone(), charge)
+        };
+        self.roster.set(accounts.iter().map(charge));
         self.served.set(
             accounts
                 .iter()
@@ -163,6 +174,8 @@ impl Running {
     /// Forgets an account that is configured no more; requests that wait for it end as unserved.
     pub(super) fn retire(&mut self, account: AccountName) {
         self.health.forget(&account);
+        self.standings.forget(&account);
+        self.http.paces().forget(&account);
         let broker = self.broker.clone();
         info!(dingtalk.account = %account, "account removed");
         self.start_plain(Task::Retirement, async move {

@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::dingtalk::api::{Apis, Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::dingtalk::stream::{Delivery, LinkEvent};
+use crate::fleet::{self, Fleet, Roster};
 use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
@@ -50,6 +51,8 @@ pub(super) struct Running {
     pub(super) card_chats: CardChats,
     /// Which accounts belong to other replicas.
     pub(super) seats: Seats,
+    /// The accounts, as the other replicas have to know them.
+    pub(super) roster: Roster,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -61,6 +64,8 @@ pub(super) struct Running {
     pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
+    /// Stops what replicas share, once nothing is sent any more.
+    pub(super) fleet: CancellationToken,
     /// Stops what serves the others.
     pub(super) rest: CancellationToken,
 }
@@ -114,6 +119,7 @@ impl Running {
             standings: Standings::default(),
             card_chats,
             seats: Seats::default(),
+            roster: Roster::default(),
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,
@@ -121,6 +127,7 @@ impl Running {
             replica: format!("{:016x}", fastrand::u64(..)),
             questions: CancellationToken::new(),
             intake: CancellationToken::new(),
+            fleet: CancellationToken::new(),
             rest: CancellationToken::new(),
             config,
         };
@@ -180,9 +187,10 @@ impl Running {
         });
         // While the broker is away the links work all the same: that is what the spool is for.
         let _ = tokio::time::timeout(STREAMS_PATIENCE, ready.notified()).await;
+        self.serve();
+        self.join_fleet();
         self.start_outbound_intake();
         let accounts: Vec<AccountName> = self.config.accounts.keys().cloned().collect();
-        self.serve();
         for account in &accounts {
             self.start_account(account);
         }
@@ -196,6 +204,24 @@ impl Running {
                 Some(()) = self.changed.recv() => self.reload(reload),
             }
         }
+    }
+
+    /// Takes part in what replicas share.
+    fn join_fleet(&mut self) {
+        let paces = self.http.paces().clone();
+        paces.share();
+        let fleet = Fleet::new(fleet::Parts {
+            broker: self.broker.clone(),
+            subjects: self.config.nats.subjects.clone(),
+            roster: self.roster.clone(),
+            paces,
+            standings: self.standings.clone(),
+            seats: self.seats.clone(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+        });
+        info!(replica = fleet.id(), "replica joins its fleet");
+        self.start_plain(Task::Fleet, fleet.run(self.fleet.clone()));
     }
 
     /// What the end of a task means: the end of the bridge, unless it was asked for.
@@ -240,6 +266,12 @@ impl Running {
         self.deliveries = None;
         self.link_events = None;
         while self.alive.values().any(|task| !task.outlives_the_flow()) {
+            if !self.join().await {
+                break;
+            }
+        }
+        self.fleet.cancel();
+        while self.alive.values().any(|task| *task == Task::Fleet) {
             if !self.join().await {
                 break;
             }

@@ -21,6 +21,7 @@ pub(super) enum Task {
     Mover,
     Strays,
     Verbs,
+    Fleet,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -42,7 +43,8 @@ impl Task {
             | Self::LinkStatus
             | Self::Mover
             | Self::Strays
-            | Self::Verbs => None,
+            | Self::Verbs
+            | Self::Fleet => None,
         }
     }
 
@@ -50,7 +52,7 @@ impl Task {
     pub(super) fn outlives_the_flow(&self) -> bool {
         matches!(
             self,
-            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch
+            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch | Self::Fleet
         )
     }
 }

@@ -16,6 +16,7 @@ mod managed;
 mod marked;
 mod media;
 mod media_reader;
+mod neighbours;
 mod newest;
 mod objects;
 mod outgoing;
@@ -196,6 +197,15 @@ impl Broker {
     /// One of the buckets.
     pub fn bucket(&self, bucket: Bucket) -> KeyValue {
         KeyValue::new(Arc::clone(&self.hub), bucket)
+    }
+
+    /// What bridges of other configurations tell each other in this NATS account: the buckets of
+    /// replicas under other names, by key. Of those that may not be read there is nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn neighbours(&self) -> Result<Vec<(String, Entry)>, BrokerError> {
+        neighbours::entries(&self.hub).await
     }
 
     /// The object store of media.

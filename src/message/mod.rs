@@ -49,7 +49,10 @@ pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;
 pub use secret::Secret;
 pub use session::SessionEntry;
-pub use status::{LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus, Status};
+pub use status::{
+    ForeignSign, ForeignStatus, LinkStanding, LinkStatus, MediaReason, MediaState, MediaStatus,
+    QuotaStatus, Status,
+};
 pub use subject::{
     Direction, Kind, OutboundAddress, SubjectError, Subjects, decode_token, encode_token,
 };

@@ -1,10 +1,22 @@
 //! How an account stands against its monthly quota, and what it has to give up for it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is held back so that the month's calls last; each level includes those before it.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Brake {

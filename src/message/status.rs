@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::quota::Brake;
 use super::timestamp::Timestamp;
 
 /// Body of a message on `<prefix>.status.<account>`. Later versions may know more types: a reader
@@ -17,6 +18,52 @@ pub enum Status {
     Link(LinkStatus),
     /// A picture, file, audio or video of an inbound message was fetched, or will not be.
     Media(MediaStatus),
+    /// What the monthly quota holds back changed.
+    Quota(QuotaStatus),
+    /// Somebody outside the fleet seems to read the account too.
+    #[serde(rename = "foreign_replica")]
+    ForeignReplica(ForeignStatus),
+}
+
+/// How an account stands against its monthly quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QuotaStatus {
+    /// Month of DingTalk's calendar (UTC+8), such as `2026-11`.
+    pub month: String,
+    /// Billed calls so far, of all replicas.
+    pub used: u64,
+    /// Billed calls in a month, when configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Billed calls that the month will have at its end, at the present pace.
+    pub forecast: u64,
+    /// What is held back.
+    pub brake: Brake,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// What says that somebody outside the fleet reads an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ForeignStatus {
+    /// What was seen.
+    pub sign: ForeignSign,
+    /// The same in words, with the cure.
+    pub detail: String,
+    /// When that was.
+    pub at: Timestamp,
+}
+
+/// A sign of somebody outside the fleet.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ForeignSign {
+    /// A bridge of another configuration at the same broker serves the same app.
+    Replica,
+    /// A connection gets far less than its share of the messages.
+    Share,
 }
 
 /// How a Stream connection stands now.

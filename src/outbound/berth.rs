@@ -9,11 +9,12 @@ use crate::telemetry::Seats;
 
 /// How often it is looked whether the account belongs elsewhere.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a pipeline that left stands aside, so that the other one is pinned and not it again.
-pub(super) const ASIDE: Duration = Duration::from_secs(3);
+/// How long a pipeline that left stands aside: every other one that has no claim either gets the
+/// account, leaves it as well and stands aside, until only the right one is there to take it.
+const ASIDE: Duration = Duration::from_secs(6);
 /// How long it stays when the account came back although it belongs elsewhere: the other replica
 /// does not take it for some reason. It doubles.
-const STAY: Duration = Duration::from_secs(20);
+const STAY: Duration = Duration::from_secs(10);
 /// Longest such stay.
 const LONGEST_STAY: Duration = Duration::from_secs(600);
 
@@ -22,20 +23,24 @@ const LONGEST_STAY: Duration = Duration::from_secs(600);
 pub(super) struct Berth {
     account: AccountName,
     seats: Seats,
+    /// To whom it was left last.
+    left_to: Option<String>,
     stay: Duration,
-    /// It does not leave before.
+    /// It is not left to the same one again before.
     until: Instant,
     look_at: Instant,
 }
 
 impl Berth {
     pub(super) fn new(account: AccountName, seats: Seats) -> Self {
+        let now = Instant::now();
         Self {
             account,
             seats,
+            left_to: None,
             stay: STAY,
-            until: Instant::now(),
-            look_at: Instant::now(),
+            until: now,
+            look_at: now,
         }
     }
 
@@ -43,28 +48,36 @@ impl Berth {
     pub(super) async fn leave(&mut self, pinned: bool) {
         loop {
             sleep_until(self.look_at).await;
-            self.look_at = Instant::now() + LOOK;
-            let elsewhere = self.seats.is_elsewhere(&self.account);
-            if pinned && elsewhere && Instant::now() >= self.until {
+            let now = Instant::now();
+            self.look_at = now + LOOK;
+            let Some(owner) = self.seats.owner(&self.account) else {
+                continue;
+            };
+            let again = self.left_to.as_ref() == Some(&owner);
+            if pinned && !(again && now < self.until) {
+                self.stay = match again {
+                    true => (self.stay * 2).min(LONGEST_STAY),
+                    false => STAY,
+                };
+                self.left_to = Some(owner);
                 return;
             }
         }
     }
 
-    /// Notes that it was left.
-    pub(super) fn left(&mut self) {
-        let now = Instant::now();
-        if now.saturating_duration_since(self.until) > LONGEST_STAY {
-            self.stay = STAY;
+    /// Stands aside after the account was left, unless it turns out to belong here.
+    pub(super) async fn stand_aside(&mut self) {
+        let back = Instant::now() + ASIDE;
+        self.until = back + self.stay;
+        while Instant::now() < back && self.seats.owner(&self.account).is_some() {
+            sleep_until(Instant::now() + LOOK).await;
         }
-        self.until = now + self.stay;
-        self.stay = (self.stay * 2).min(LONGEST_STAY);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use tokio::time::timeout;
 
@@ -73,6 +86,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_account_that_comes_back_is_kept_longer_each_time() {
         let sales = AccountName::parse("sales").unwrap();
+        let owned = |owner: &str| BTreeMap::from([(sales.clone(), owner.to_owned())]);
         let seats = Seats::default();
         let mut berth = Berth::new(sales.clone(), seats.clone());
         let soon = Duration::from_secs(5);
@@ -80,13 +94,19 @@ mod tests {
             timeout(soon, berth.leave(true)).await.is_err(),
             "it is ours"
         );
-        seats.set(BTreeSet::from([sales]));
+        seats.set(owned("r2"));
         assert!(timeout(soon, berth.leave(false)).await.is_err());
-        for stay in [20, 40, 80] {
+        for stay in [10, 20, 40] {
             timeout(soon, berth.leave(true)).await.unwrap();
-            berth.left();
+            berth.stand_aside().await;
             let kept = Duration::from_secs(stay - 1);
             assert!(timeout(kept, berth.leave(true)).await.is_err());
         }
+        seats.set(owned("r3"));
+        timeout(soon, berth.leave(true)).await.unwrap();
+        seats.set(BTreeMap::new());
+        let begun = Instant::now();
+        berth.stand_aside().await;
+        assert!(begun.elapsed() < soon, "it is ours again");
     }
 }

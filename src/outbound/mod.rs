@@ -133,11 +133,12 @@ impl Outbound {
         let drained = loop {
             match self.shift(&sender, &mut berth, &stop).await {
                 Shift::Stopped(drained) => break drained,
-                Shift::Left => berth.left(),
+                Shift::Left => {
+                    info!(dingtalk.account = %account, "account left to the replica that it belongs to");
+                }
             }
-            info!(dingtalk.account = %account, "account left to the replica that it belongs to");
             // A stop ends the next shift at once.
-            let _ = timeout(berth::ASIDE, stop.cancelled()).await;
+            let _ = stop.run_until_cancelled(berth.stand_aside()).await;
         };
         match drained {
             Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),

@@ -29,6 +29,8 @@ struct State {
     /// Paid calls that are not counted yet.
     underway: u64,
     waiting: usize,
+    /// How the account stood when that was last told.
+    told: Option<QuotaStanding>,
 }
 
 /// Leave for one call; it counts as made until this is dropped.
@@ -62,7 +64,8 @@ impl Toll {
             let Some(standing) = self.refuse(priority) else {
                 return Paid(self);
             };
-            waiting.get_or_insert_with(|| self.wait(standing));
+            waiting.get_or_insert_with(|| self.wait());
+            self.tell(standing);
             tokio::select! {
                 () = standings.changed() => {}
                 () = tokio::time::sleep(LOOK) => {}
@@ -96,19 +99,23 @@ impl Toll {
         None
     }
 
-    fn wait(&self, standing: QuotaStanding) -> Waiting<'_> {
-        let first = {
-            let mut state = self.state();
-            state.waiting += 1;
-            state.waiting == 1
-        };
-        if first {
-            let reason = reason(standing);
-            warn!(dingtalk.account = %self.account, reason, "sends wait for the monthly quota");
-            self.health
-                .account(&self.account, |health| health.sends_parked = Some(reason));
-        }
+    fn wait(&self) -> Waiting<'_> {
+        self.state().waiting += 1;
         Waiting(self)
+    }
+
+    /// Says why sends wait, whenever the reason is another.
+    fn tell(&self, standing: QuotaStanding) {
+        let before = self.state().told.replace(standing);
+        if before == Some(standing) {
+            return;
+        }
+        let reason = reason(standing);
+        if before.is_none() {
+            warn!(dingtalk.account = %self.account, reason, "sends wait for the monthly quota");
+        }
+        self.health
+            .account(&self.account, |health| health.sends_parked = Some(reason));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,6 +144,9 @@ impl Drop for Waiting<'_> {
         let last = {
             let mut state = self.0.state();
             state.waiting = state.waiting.saturating_sub(1);
+            if state.waiting == 0 {
+                state.told = None;
+            }
             state.waiting == 0
         };
         if last {

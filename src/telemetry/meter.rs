@@ -83,7 +83,8 @@ impl Meter {
     pub fn put_back(&self, account: &AccountName, tally: Tally) {
         let mut readings = self.readings();
         let reading = readings.entry(account.clone()).or_default();
-        reading.taken = 0;
+        let calls = tally.calls.values().sum();
+        reading.taken = reading.taken.saturating_sub(calls);
         for (family, calls) in tally.calls {
             *reading.fresh.calls.entry(family).or_default() += calls;
         }

@@ -90,11 +90,45 @@ struct Inner {
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
     media: Family<MediaLabels, Counter>,
+    fleet: Gauges,
+    meter: Meter,
+}
+
+/// What all replicas together are and did.
+#[derive(Debug)]
+struct Gauges {
     quota_used: Family<AccountLabel, Gauge>,
     quota_limit: Family<AccountLabel, Gauge>,
     quota_forecast: Family<AccountLabel, Gauge>,
     replicas: Gauge,
-    meter: Meter,
+}
+
+impl Gauges {
+    fn register(registry: &mut Registry) -> Self {
+        let mut accounts = |name, help| {
+            let family = Family::<AccountLabel, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let quota_used = accounts("quota_used", "Billed calls of the month, by all replicas");
+        let quota_limit = accounts("quota_limit", "Billed calls in a month, when configured");
+        let quota_forecast = accounts(
+            "quota_forecast",
+            "Billed calls that the month will have at its end, at the present pace",
+        );
+        let replicas = Gauge::default();
+        registry.register(
+            "replicas",
+            "Bridges that serve the same configuration now",
+            replicas.clone(),
+        );
+        Self {
+            quota_used,
+            quota_limit,
+            quota_forecast,
+            replicas,
+        }
+    }
 }
 
 impl Metrics {
@@ -150,13 +184,7 @@ impl Metrics {
             "Sends a second that the account may make now"
         );
         let media = registered!("media", "Media items of inbound messages by how they ended");
-        let quota_used = registered!("quota_used", "Billed calls of the month, by all replicas");
-        let quota_limit = registered!("quota_limit", "Billed calls in a month, when configured");
-        let quota_forecast = registered!(
-            "quota_forecast",
-            "Billed calls that the month will have at its end, at the present pace"
-        );
-        let replicas = registered!("replicas", "Bridges that serve the same configuration now");
+        let fleet = Gauges::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             received,
@@ -180,10 +208,7 @@ impl Metrics {
             quota_notices,
             pace,
             media,
-            quota_used,
-            quota_limit,
-            quota_forecast,
-            replicas,
+            fleet,
             meter: Meter::default(),
         }))
     }
@@ -342,19 +367,22 @@ impl Metrics {
             let calls = i64::try_from(calls).unwrap_or(i64::MAX);
             gauge.get_or_create(&label).set(calls);
         };
-        set(&self.0.quota_used, standing.used);
-        set(&self.0.quota_forecast, standing.forecast);
+        set(&self.0.fleet.quota_used, standing.used);
+        set(&self.0.fleet.quota_forecast, standing.forecast);
         match standing.limit {
-            Some(limit) => set(&self.0.quota_limit, limit),
+            Some(limit) => set(&self.0.fleet.quota_limit, limit),
             None => {
-                self.0.quota_limit.remove(&label);
+                self.0.fleet.quota_limit.remove(&label);
             }
         }
     }
 
     /// Live replicas, this one included.
     pub fn replicas(&self, live: usize) {
-        self.0.replicas.set(i64::try_from(live).unwrap_or(i64::MAX));
+        self.0
+            .fleet
+            .replicas
+            .set(i64::try_from(live).unwrap_or(i64::MAX));
     }
 }
 

@@ -17,6 +17,7 @@ mod broker;
 mod cli;
 mod cli_media;
 mod examples;
+mod fleet;
 mod outbound;
 mod sim;
 mod sim_sdk;

@@ -87,10 +87,16 @@ impl SharedLane {
         self.0.usage()
     }
 
-    /// Holds `tokens` of the lane's. More than before only after about a second, when those who gave
-    /// them up have them back.
-    pub fn hold(&self, tokens: usize) {
-        self.0.hold(tokens);
+    /// Holds `tokens` of the lane's, which `replicas` share; said again and again, or after 5 s the
+    /// tokens are divided by that number. More than before are used only after about a second, when
+    /// what others took of them has come back.
+    pub fn hold(&self, tokens: usize, replicas: usize) {
+        self.0.hold(tokens, replicas);
+    }
+
+    /// Holds `tokens` at once, as nobody else can have used them.
+    pub fn own(&self, tokens: usize) {
+        self.0.own(tokens);
     }
 
     /// What refusals taught.

@@ -21,6 +21,10 @@ const STEP: f64 = 0.05;
 const SLOWEST: f64 = 1.0;
 /// Calls that left evenly arrive unevenly: tokens come back by this much later.
 const GUARD: f64 = 1.05;
+/// How long a part is held without being confirmed; then the tokens are divided by number.
+const LEASE: Duration = Duration::from_secs(5);
+/// How long a new lane waits for its first part.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest mute that is waited out in one piece (oapi.md, section 4.3).
 const LONGEST_MUTE: Duration = Duration::from_secs(600);
 
@@ -52,14 +56,9 @@ pub struct Use {
     pub hungry: bool,
 }
 
-/// How long somebody who gets no token has to wait.
+/// Until when somebody who gets no token has to wait, unless something changes before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Until then, or until something changes.
-    Until(Instant),
-    /// Until something changes.
-    Change,
-}
+pub(super) struct Wait(pub(super) Instant);
 
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -71,6 +70,10 @@ pub(super) struct Bucket {
     taken: VecDeque<Instant>,
     /// Tokens that this replica holds; `None`: all of them.
     part: Option<usize>,
+    /// Until when that is known to be right.
+    lease_until: Instant,
+    /// How many replicas there were when somebody knew.
+    replicas: usize,
     /// More tokens, and from when on.
     raise: Option<(Instant, usize)>,
     /// Whether somebody waited for a token that another replica holds.
@@ -91,6 +94,8 @@ impl Bucket {
             rate: per_second,
             taken: VecDeque::new(),
             part: None,
+            lease_until: now,
+            replicas: 1,
             raise: None,
             hungry: false,
             blocked_until: now,
@@ -104,6 +109,7 @@ impl Bucket {
     pub(super) fn empty(per_second: f64, now: Instant) -> Self {
         Self {
             part: Some(0),
+            lease_until: now + PATIENCE,
             ..Self::new(per_second, now)
         }
     }
@@ -126,19 +132,25 @@ impl Bucket {
         self.recover(now);
         self.raise_if_due(now);
         if now < self.blocked_until {
-            return Err(Wait::Until(self.blocked_until));
+            return Err(Wait(self.blocked_until));
         }
         let whole = self.whole();
-        let tokens = self.part.map_or(whole, |part| part.min(whole));
+        let tokens = match self.part {
+            None => whole,
+            Some(part) if now < self.lease_until => part.min(whole),
+            // Nobody says any more who holds what.
+            Some(_) => (whole / self.replicas).max(1),
+        };
         if tokens == 0 {
-            return Err(self.raise.map_or(Wait::Change, |(at, _)| Wait::Until(at)));
+            let lapse = self.lease_until;
+            return Err(Wait(self.raise.map_or(lapse, |(at, _)| at.min(lapse))));
         }
         let oldest = self.taken.len().checked_sub(tokens);
         if let Some(oldest) = oldest.and_then(|index| self.taken.get(index)) {
             let back = *oldest + self.period();
             if now < back {
                 let raised = self.raise.map_or(back, |(at, _)| at.min(back));
-                return Err(Wait::Until(raised));
+                return Err(Wait(raised));
             }
         }
         // The cast is of a small whole number.
@@ -187,8 +199,10 @@ impl Bucket {
 
     /// Holds `tokens` from now on; more than before only after a period: by then what the others
     /// took of them has come back.
-    pub(super) fn hold(&mut self, tokens: usize, now: Instant) {
+    pub(super) fn hold(&mut self, tokens: usize, replicas: usize, now: Instant) {
         self.raise_if_due(now);
+        self.lease_until = now + LEASE;
+        self.replicas = replicas.max(1);
         let part = self.part.unwrap_or(0);
         if tokens <= part {
             self.part = Some(tokens);
@@ -197,6 +211,13 @@ impl Bucket {
             // What was promised before comes no later than it would have.
             self.raise = Some((now + self.period(), tokens));
         }
+    }
+
+    /// Holds `tokens` at once: nobody else held any of them.
+    pub(super) fn own(&mut self, tokens: usize, now: Instant) {
+        self.part = Some(tokens);
+        self.raise = None;
+        self.lease_until = now + LEASE;
     }
 
     fn raise_if_due(&mut self, now: Instant) {

@@ -137,13 +137,12 @@ impl Inner {
             }
             match taken {
                 Ok(()) => return,
-                Err(Wait::Until(at)) => {
+                Err(Wait(at)) => {
                     tokio::select! {
                         () = sleep_until(at) => {}
                         () = changed => {}
                     }
                 }
-                Err(Wait::Change) => changed.await,
             }
         }
     }
@@ -159,10 +158,13 @@ impl Lane {
         self.0.bucket().usage(Instant::now())
     }
 
-    /// Holds `tokens` of the lane's from now on; more than before only once those who gave them up
-    /// cannot have used them within the present second.
-    fn hold(&self, tokens: usize) {
-        self.0.bucket().hold(tokens, Instant::now());
+    fn hold(&self, tokens: usize, replicas: usize) {
+        self.0.bucket().hold(tokens, replicas, Instant::now());
+        self.0.changed.notify_waiters();
+    }
+
+    fn own(&self, tokens: usize) {
+        self.0.bucket().own(tokens, Instant::now());
         self.0.changed.notify_waiters();
     }
 
