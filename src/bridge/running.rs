@@ -47,12 +47,12 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
+    /// In which chats cards stand.
+    pub(super) card_chats: CardChats,
     /// Which accounts belong to other replicas.
     pub(super) seats: Seats,
     /// The accounts, as the other replicas have to know them.
     pub(super) roster: Roster,
-    /// In which chats cards stand.
-    pub(super) card_chats: CardChats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -89,8 +89,8 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let apis = Apis::default();
         let card_chats = CardChats::default();
+        let apis = Apis::default();
         let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
@@ -98,9 +98,9 @@ impl Running {
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
+            card_chats: card_chats.clone(),
             apis: apis.clone(),
             fetcher: fetcher.clone(),
-            card_chats: card_chats.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -117,9 +117,9 @@ impl Running {
             served: Served::default(),
             apis,
             standings: Standings::default(),
+            card_chats,
             seats: Seats::default(),
             roster: Roster::default(),
-            card_chats,
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

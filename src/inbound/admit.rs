@@ -42,7 +42,7 @@ pub(super) struct Admitter {
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
     callbacks: Callbacks,
-    card_chats: CardChats,
+    chats: CardChats,
     metrics: Metrics,
 }
 
@@ -50,7 +50,7 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        (sessions, callbacks, card_chats): (Sessions, Callbacks, CardChats),
+        (sessions, callbacks, chats): (Sessions, Callbacks, CardChats),
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Admitter {
             policies,
             sessions,
             callbacks,
-            card_chats,
+            chats,
             metrics,
         }
     }
@@ -232,7 +232,7 @@ impl Admitter {
     /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
     fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
         let track = reading.card.as_ref()?.out_track_id.as_ref()?;
-        let (kind, id) = self.card_chats.find(account, track)?;
+        let (kind, id) = self.chats.find(account, track)?;
         let chat_type = match kind {
             Kind::Group => ChatType::Group,
             Kind::User => ChatType::User,

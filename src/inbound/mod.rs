@@ -76,12 +76,12 @@ pub struct Parts {
     pub dedup_window: Duration,
     /// Rules of the accounts.
     pub policies: watch::Receiver<Policies>,
+    /// In which chats cards stand.
+    pub card_chats: CardChats,
     /// The Open API of the accounts, for download codes.
     pub apis: Apis,
     /// What fetches media.
     pub fetcher: Fetcher,
-    /// In which chats cards stand.
-    pub card_chats: CardChats,
     /// Counters.
     pub metrics: Metrics,
     /// Health, parts `inbound` and `spool`.
@@ -113,9 +113,9 @@ impl Inbound {
             subjects,
             dedup_window,
             policies,
+            card_chats,
             apis,
             fetcher,
-            card_chats,
             metrics,
             health,
         } = parts;

@@ -125,9 +125,8 @@ impl Floor {
     ) {
         while let Some((sequence, served)) = running.next().await {
             running.extend(self.sender.cards.hatched());
-            let Some(sequence) = sequence else {
-                continue;
-            };
+            released.extend(self.sender.cards.released());
+            let Some(sequence) = sequence else { continue };
             if served != Served::Aboard {
                 released.extend(self.shelf.remove(sequence));
             }

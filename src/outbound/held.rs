@@ -121,13 +121,6 @@ impl Shelf {
         Some(held)
     }
 
-    /// Lets go of everything.
-    pub(super) fn clear(&self) -> Vec<Arc<Held>> {
-        let mut shelf = lock(&self.held);
-        shelf.weight = 0;
-        std::mem::take(&mut shelf.requests).into_values().collect()
-    }
-
     /// Reports progress for everything held, every `period`, for ever.
     pub(super) async fn report(&self, period: Duration) {
         let mut beat = interval(period);

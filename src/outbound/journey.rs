@@ -16,12 +16,12 @@ use super::card::{self, Ask, Cards};
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
-use super::held::{Held, Shelf};
+use super::held::Held;
 use super::media::Depot;
 use super::places::Places;
 use super::plan::{Leg, Plan};
-use super::receipt::{Matter, Published};
-use super::resolve::{self, Form, Reading, Refusal};
+use super::receipt::Matter;
+use super::resolve::{self, Form, Refusal};
 use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
 use super::toll::Toll;
@@ -55,7 +55,7 @@ pub(super) enum Served {
 }
 
 impl Sender {
-    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
+    pub(super) fn new(parts: &Parts) -> Self {
         Self {
             desk: Desk::new(
                 &parts.broker,
@@ -77,7 +77,7 @@ impl Sender {
                 parts.health.clone(),
             ),
             places: Places::new(),
-            cards: Cards::new(parts, shelf),
+            cards: Cards::new(parts),
         }
     }
 
@@ -113,32 +113,38 @@ impl Sender {
     ) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
-        let mut reading = resolve::read(
+        let reading = resolve::read(
             &published.headers,
             &published.payload,
             sequence,
             Form::Canonical,
         );
-        match self.postponed(published, &reading, stop).await? {
-            Early::Waits => {
-                held.settle(None).await;
-                return Ok(Served::Here);
-            }
-            Early::GoesOn => {}
-            Early::Refused(refusal) => reading.request = Err(refusal),
-        }
-        match self.ask_of_card(&published.subject, &reading) {
-            Some(Ok(ask)) => {
-                return Ok(card::board(self, (held, reading.key, ask), stop).await);
-            }
-            Some(Err(refusal)) => reading.request = Err(refusal),
-            None => {}
-        }
         let matter = Matter {
             account: &self.account,
             id: &reading.key.id,
             published,
             subject: Some(&published.subject),
+        };
+        let request = match reading.request {
+            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
+                Early::Waits => {
+                    held.settle(None).await;
+                    return Ok(Served::Here);
+                }
+                Early::GoesOn => Ok(request),
+                Early::Refused(refusal) => Err(refusal),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let request = match request {
+            Ok(request) => match self.ask_of_card(&matter, &request) {
+                Some(Ok(ask)) => {
+                    return Ok(card::board(self, (held, reading.key, ask), stop).await);
+                }
+                Some(Err(refusal)) => Err(refusal),
+                None => Ok(request),
+            },
+            Err(refusal) => Err(refusal),
         };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
@@ -148,7 +154,7 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
+            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
@@ -163,14 +169,12 @@ impl Sender {
     /// Hands a request over to wait when it is early.
     async fn postponed(
         &self,
-        published: &Published,
-        reading: &Reading,
+        matter: &Matter<'_>,
+        request: &Request,
         stop: &CancellationToken,
     ) -> Result<Early, LetGo> {
-        let (Ok(request), Ok(address)) = (
-            &reading.request,
-            self.desk.subjects.parse_outbound(&published.subject),
-        ) else {
+        let published = matter.published;
+        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
             return Ok(Early::GoesOn);
         };
         let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
@@ -178,20 +182,19 @@ impl Sender {
         };
         let waiting = Waiting {
             published,
-            account: &self.account,
-            id: &reading.key.id,
+            account: matter.account,
+            id: matter.id,
             subject: published.subject.clone(),
             at,
         };
-        // Large, and seldom needed.
-        Box::pin(self.desk.postpone(&waiting, stop)).await
+        self.desk.postpone(&waiting, stop).await
     }
 
     /// What the request asks of a card, if it does.
-    fn ask_of_card(&self, subject: &str, reading: &Reading) -> Option<Result<Ask, Refusal>> {
-        let request = reading.request.as_ref().ok()?;
+    fn ask_of_card(&self, matter: &Matter<'_>, request: &Request) -> Option<Result<Ask, Refusal>> {
+        let subject = &matter.published.subject;
         let address = self.desk.subjects.parse_outbound(subject).ok()?;
-        Ask::of(&address, request, &reading.key.id, &self.settings)
+        Ask::of(&address, (request, matter.id), &self.settings)
     }
 
     /// Sends a request that is ours, as what it says on the subject that it stands on.

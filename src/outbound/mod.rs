@@ -54,7 +54,7 @@ use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
 use berth::Berth;
 use floor::Floor;
-use held::{Held, Shelf};
+use held::Held;
 use journey::Sender;
 
 pub use mover::{Mover, MoverParts};
@@ -83,10 +83,10 @@ pub struct Parts {
     pub subjects: Subjects,
     /// How the account stands against its quota.
     pub standings: Standings,
-    /// Which accounts belong to other replicas.
-    pub seats: Seats,
     /// In which chats cards stand.
     pub card_chats: CardChats,
+    /// Which accounts belong to other replicas.
+    pub seats: Seats,
     /// Metrics.
     pub metrics: Metrics,
     /// Health board.
@@ -123,8 +123,7 @@ impl Outbound {
     /// calls under way end as `uncertain` in the next life.
     pub async fn run(self, stop: CancellationToken) -> Drain {
         let account = &self.parts.account;
-        let shelf = Arc::new(Shelf::default());
-        let sender = Arc::new(Sender::new(&self.parts, Arc::clone(&shelf)));
+        let sender = Arc::new(Sender::new(&self.parts));
         let mut berth = Berth::new(account.clone(), self.parts.seats.clone());
         // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
         self.parts
@@ -132,7 +131,7 @@ impl Outbound {
             .account(account, |health| health.sends_parked = None);
         info!(dingtalk.account = %account, "outbound started");
         let drained = loop {
-            match self.shift((&sender, &shelf), &mut berth, &stop).await {
+            match self.shift(&sender, &mut berth, &stop).await {
                 Shift::Stopped(drained) => break drained,
                 Shift::Left => {
                     info!(dingtalk.account = %account, "account left to the replica that it belongs to");
@@ -154,7 +153,7 @@ impl Outbound {
     /// Serves the account until it is to stop or to be left, and hands it over.
     async fn shift(
         &self,
-        (sender, shelf): (&Arc<Sender>, &Arc<Shelf>),
+        sender: &Arc<Sender>,
         berth: &mut Berth,
         stop: &CancellationToken,
     ) -> Shift {
@@ -166,10 +165,11 @@ impl Outbound {
             ..
         } = &self.parts;
         let mut feed = broker.requests(account);
+        let shelf = sender.cards.shelf();
         let over = stop.child_token();
         let mut floor = Floor::new(
             Arc::clone(sender),
-            Arc::clone(shelf),
+            Arc::clone(&shelf),
             self.parts.subjects.clone(),
             over.clone(),
         );
@@ -209,8 +209,6 @@ impl Outbound {
             () = &mut beats => Drain::CutShort,
             () = patience => Drain::CutShort,
         };
-        // Pieces of cards that nobody took up any more.
-        released.extend(shelf.clear());
         metrics.requests_held(account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
         hand_over(feed, released, account).await;

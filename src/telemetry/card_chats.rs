@@ -49,17 +49,17 @@ mod tests {
 
     #[test]
     fn a_card_is_found_where_it_was_put_last_and_the_oldest_is_forgotten() {
-        let (cards, sales) = (CardChats::default(), AccountName::parse("sales").unwrap());
+        let (chats, sales) = (CardChats::default(), AccountName::parse("sales").unwrap());
         for chat in ["c0", "c1"] {
-            cards.set(&sales, "t", Kind::Group, chat);
+            chats.set(&sales, "t", Kind::Group, chat);
         }
-        assert_eq!(cards.find(&sales, "t"), Some((Kind::Group, "c1".into())));
+        assert_eq!(chats.find(&sales, "t"), Some((Kind::Group, "c1".into())));
         let other = AccountName::parse("ops").unwrap();
-        assert_eq!(cards.find(&other, "t"), None);
+        assert_eq!(chats.find(&other, "t"), None);
         for n in 0..REMEMBERED {
-            cards.set(&sales, &n.to_string(), Kind::User, "u");
+            chats.set(&sales, &n.to_string(), Kind::User, "u");
         }
-        assert_eq!(cards.find(&sales, "t"), None);
-        assert!(cards.find(&sales, "0").is_some());
+        assert_eq!(chats.find(&sales, "t"), None);
+        assert!(chats.find(&sales, "0").is_some());
     }
 }

@@ -12,10 +12,10 @@ use super::super::desk::{LetGo, Patience};
 use super::super::journey::{Sender, Served};
 use super::super::resolve::Refusal;
 use super::ask::{Feed, Step, private_strings};
-use super::berth::{Front, Mode, Piece};
 use super::calls::{Bill, Call};
+use super::inbox::{Front, Mode, Piece};
 use super::record::{Before, Ending, MAX_TEXT, Phase, Record};
-use crate::message::{CardUpdate, DeadReason, Timestamp, param_strings};
+use crate::message::{CardUpdate, DeadReason, Priority, Timestamp, param_strings};
 
 /// One card and what is aboard.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(super) struct Actor {
     pub(super) next_frame: Instant,
     /// Refused frames in a row.
     pub(super) refusals: u32,
+    /// How urgent the most urgent request at hand is.
+    pub(super) priority: Priority,
 }
 
 impl Actor {
@@ -47,6 +49,7 @@ impl Actor {
             bill: Bill::default(),
             next_frame: Instant::now(),
             refusals: 0,
+            priority: Priority::Normal,
         }
     }
 
@@ -63,9 +66,9 @@ impl Actor {
             "card let go, its requests are delivered again"
         );
         let cards = &self.sender.cards;
-        let waiting = cards.berths.abandon(&self.track);
+        let waiting = cards.inboxes.abandon(&self.track);
         for piece in self.aboard.drain(..).chain(waiting) {
-            cards.let_go(&piece);
+            cards.let_go(&piece, reason);
         }
         match reason {
             LetGo::Overtaken => (None, Served::Elsewhere),
@@ -79,7 +82,7 @@ impl Actor {
             if self.stop.is_cancelled() {
                 return Err(LetGo::Stopping);
             }
-            match self.sender.cards.berths.front(&self.track) {
+            match self.sender.cards.inboxes.front(&self.track) {
                 Some(Front::Feed) => {
                     self.wait_for_frame().await?;
                     self.merge_all().await?;
@@ -90,7 +93,7 @@ impl Actor {
                 None if self.is_dirty() => {
                     self.wait_for_frame().await?;
                     // What came meanwhile goes with it.
-                    if self.sender.cards.berths.front(&self.track).is_none() {
+                    if self.sender.cards.inboxes.front(&self.track).is_none() {
                         self.frame().await?;
                     }
                 }
@@ -143,8 +146,8 @@ impl Actor {
     }
 
     pub(super) fn show(&mut self, mode: Mode) {
-        let berths = &self.sender.cards.berths;
-        berths.show(&self.track, mode, &mut self.aboard);
+        let inboxes = &self.sender.cards.inboxes;
+        inboxes.show(&self.track, mode, &mut self.aboard);
     }
 
     /// Writes the record; nothing follows from it before it stands.
@@ -190,9 +193,9 @@ impl Actor {
 
     /// Merges all that waits up to the end of the stream or a call of its own.
     async fn merge_all(&mut self) -> Result<(), LetGo> {
-        let berths = |actor: &Self| actor.sender.cards.berths.front(&actor.track);
-        while berths(self) == Some(Front::Feed) {
-            let Some(piece) = self.sender.cards.berths.pop(&self.track) else {
+        let inboxes = |actor: &Self| actor.sender.cards.inboxes.front(&actor.track);
+        while inboxes(self) == Some(Front::Feed) {
+            let Some(piece) = self.sender.cards.inboxes.pop(&self.track) else {
                 break;
             };
             let ends = piece.ask.ends();
@@ -270,7 +273,10 @@ impl Actor {
                 self.tell_expired(piece).await?;
                 Ok(None)
             }
-            None => Ok(Some(piece)),
+            None => {
+                self.priority = self.priority.max(piece.priority());
+                Ok(Some(piece))
+            }
         }
     }
 
@@ -306,7 +312,7 @@ impl Actor {
 
     /// Does what needs a call of its own.
     async fn step(&mut self) -> Result<(), LetGo> {
-        let Some(piece) = self.sender.cards.berths.pop(&self.track) else {
+        let Some(piece) = self.sender.cards.inboxes.pop(&self.track) else {
             return Ok(());
         };
         let Some(piece) = self.unknown_so_far(piece).await? else {
@@ -343,12 +349,12 @@ impl Actor {
 
     /// Waits until something comes, for as long as the card may wait; false when it is done with.
     async fn rest(&mut self) -> Result<bool, LetGo> {
-        let berths = &self.sender.cards.berths;
+        let inboxes = &self.sender.cards.inboxes;
         let deadline = match &self.record {
             Some(record) if record.is_unfinished() => record.deadline,
-            Some(_) | None => return Ok(!berths.retire(&self.track)),
+            Some(_) | None => return Ok(!inboxes.retire(&self.track)),
         };
-        let arrivals = berths.arrivals(&self.track);
+        let arrivals = inboxes.arrivals(&self.track);
         tokio::select! {
             () = arrivals.notified() => {}
             () = sleep(deadline.since(Timestamp::now())) => self.overdue().await?,

@@ -110,8 +110,7 @@ impl Ask {
     /// What `request` asks of a card; `None` when it asks for something else.
     pub(in crate::outbound) fn of(
         address: &OutboundAddress,
-        request: &Request,
-        id: &RequestId,
+        (request, id): (&Request, &RequestId),
         settings: &Settings,
     ) -> Option<Result<Self, Refusal>> {
         let content = match request.content() {
@@ -416,7 +415,7 @@ mod tests {
         let address = subjects.parse_outbound(&format!("dingtalk.outbound.sales.{subject}"));
         let request = Request::parse(payload.to_string().as_bytes()).unwrap();
         let id = RequestId::parse("r1").unwrap();
-        Ask::of(&address.unwrap(), &request, &id, &Settings::lenient()).unwrap()
+        Ask::of(&address.unwrap(), (&request, &id), &Settings::lenient()).unwrap()
     }
 
     fn refused(subject: &str, payload: &Value) -> DeadReason {

@@ -11,7 +11,7 @@ use super::super::trip::backoff;
 use super::super::verdict::{Stage, Verdict, verdict};
 use super::actor::Actor;
 use crate::dingtalk::api::{Api, ApiError, CardDraft, CardFrame, ErrorClass};
-use crate::message::{Priority, Timestamp, Via};
+use crate::message::{Timestamp, Via};
 
 /// How often a harmless call is made again whose answer did not come, before its outcome counts as
 /// unknown.
@@ -70,10 +70,12 @@ impl Actor {
         call: &Call,
     ) -> Result<Result<Option<String>, ApiError>, LetGo> {
         let sender = &self.sender;
+        let priority = self.priority;
         let free = async {
-            let paid = sender.toll.pay(Priority::Normal).await;
+            // First: who waits for the month must not hold the probe of the gate.
+            let paid = sender.toll.pay(priority).await;
             let pass = sender.gate.pass().await.paid(paid);
-            (pass, sender.places.take(Priority::Normal).await)
+            (pass, sender.places.take(priority).await)
         };
         let free = self.stop.run_until_cancelled(free).await;
         let Some((pass, _place)) = free else {
@@ -94,7 +96,12 @@ impl Actor {
             }
             Err(error) => match error.class {
                 ErrorClass::Park(wait) => sender.park(error, wait),
-                ErrorClass::Quota(_) => sender.toll.exhausted(),
+                ErrorClass::Quota(_) => {
+                    if pass.is_probe() {
+                        sender.unpark();
+                    }
+                    sender.toll.exhausted();
+                }
                 ErrorClass::RetryAfter(_)
                 | ErrorClass::Ambiguous
                 | ErrorClass::Permanent
@@ -123,7 +130,7 @@ impl Actor {
             };
             let wait = match verdict(error.class, Stage::Sending, Via::Card) {
                 Verdict::Again(wait) => wait,
-                // The gate waits, or the toll.
+                // The gate or the toll waits.
                 Verdict::Hold(_) | Verdict::Exhausted => Duration::ZERO,
                 Verdict::Uncertain if call.is_harmless() && refusals < ANSWERLESS => Duration::ZERO,
                 Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => return Ok(Err(error)),

@@ -7,9 +7,9 @@
 
 mod actor;
 mod ask;
-mod berth;
 mod calls;
 mod frames;
+mod inbox;
 mod opening;
 mod plain;
 mod prose;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Parts;
+use super::desk::LetGo;
 use super::floor::Running;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
@@ -32,7 +33,7 @@ use super::resolve::Key;
 use crate::message::{AccountName, Timestamp};
 use crate::telemetry::CardChats;
 use actor::Actor;
-use berth::{Berths, Piece};
+use inbox::{Inboxes, Piece};
 use record::{Album, Record};
 
 pub(super) use ask::Ask;
@@ -42,9 +43,11 @@ pub(super) use ask::Ask;
 pub(super) struct Cards {
     account: AccountName,
     album: Album,
-    card_chats: CardChats,
-    berths: Berths,
+    chats: CardChats,
+    inboxes: Inboxes,
     shelf: Arc<Shelf>,
+    /// What was let go because the bridge stops, to be given back.
+    released: Mutex<Vec<Arc<Held>>>,
     /// Actors and sweeps that the run loop has not taken over yet.
     hatched: Hatched,
 }
@@ -60,13 +63,14 @@ impl std::fmt::Debug for Hatched {
 }
 
 impl Cards {
-    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
+    pub(super) fn new(parts: &Parts) -> Self {
         Self {
             account: parts.account.clone(),
             album: Album::new(&parts.broker, parts.account.clone()),
-            card_chats: parts.card_chats.clone(),
-            berths: Berths::default(),
-            shelf,
+            chats: parts.card_chats.clone(),
+            inboxes: Inboxes::default(),
+            shelf: Arc::default(),
+            released: Mutex::default(),
             hatched: Hatched::default(),
         }
     }
@@ -94,13 +98,34 @@ impl Cards {
     fn place(&self, track: &str, record: &Record) {
         if let Some(chat) = &record.chat {
             let (kind, id) = (chat.kind(), chat.id.as_str());
-            self.card_chats.set(&self.account, track, kind, id);
+            self.chats.set(&self.account, track, kind, id);
         }
     }
 
     /// Lets go of a piece without an end: it is delivered again.
-    fn let_go(&self, piece: &Piece) {
-        self.shelf.remove(piece.sequence());
+    fn let_go(&self, piece: &Piece, reason: LetGo) {
+        let held = self.shelf.remove(piece.sequence());
+        match reason {
+            LetGo::Stopping => {
+                let released = self.released.lock();
+                released
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(held);
+            }
+            // Whoever has it too keeps it.
+            LetGo::Overtaken => {}
+        }
+    }
+
+    /// What the account holds, in lanes and aboard cards.
+    pub(super) fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.shelf)
+    }
+
+    /// What was let go since the last time because the bridge stops.
+    pub(super) fn released(&self) -> Vec<Arc<Held>> {
+        let released = self.released.lock();
+        std::mem::take(&mut *released.unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -112,7 +137,7 @@ pub(super) async fn board(
 ) -> Served {
     let track = ask.track.clone();
     let (piece, left) = Piece::new(Arc::clone(held), key, ask);
-    if !sender.cards.berths.push(piece) {
+    if !sender.cards.inboxes.push(piece) {
         // An error says the same: the piece left its card, and so its lane.
         let _ = left.await;
         return Served::Aboard;
@@ -151,7 +176,7 @@ pub(super) fn sweep(sender: Arc<Sender>, wait: Duration, stop: CancellationToken
                 for (track, record) in cards {
                     sender.cards.place(&track, &record);
                     let late = record.is_unfinished() && record.deadline.after(grace) <= now;
-                    if late && sender.cards.berths.wake(&track) {
+                    if late && sender.cards.inboxes.wake(&track) {
                         sender.cards.hatch(act(&sender, track, &stop));
                     }
                 }

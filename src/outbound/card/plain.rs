@@ -8,7 +8,7 @@ use super::super::receipt::{Cause, Ended, Matter, Published};
 use super::super::resolve::Refusal;
 use super::actor::Actor;
 use super::ask::{derived, in_words};
-use super::berth::Piece;
+use super::inbox::Piece;
 use super::record::{Ending, MAX_OWED, Owed};
 use crate::message::{DeadReason, Outcome, Receipt, Request, RequestId, Timestamp, header};
 

@@ -9,9 +9,9 @@ use super::super::ledger::Progress;
 use super::super::receipt::{Cause, Ended};
 use super::super::resolve::Refusal;
 use super::actor::Actor;
-use super::berth::Piece;
 use super::calls::Bill;
-use crate::message::{DeadReason, Outcome, Via};
+use super::inbox::Piece;
+use crate::message::{DeadReason, Outcome, Priority, Via};
 use tracing::info;
 
 /// Receipts written at a time.
@@ -80,6 +80,9 @@ impl Actor {
     /// Tells one, with the cost of all calls since the last receipt.
     pub(super) async fn tell(&mut self, mut piece: Piece, end: End) -> Result<(), LetGo> {
         let bill = std::mem::take(&mut self.bill);
+        if self.aboard.is_empty() {
+            self.priority = Priority::Normal;
+        }
         let told = Box::pin(self.write_end(&mut piece, end, bill)).await;
         if told.is_err() {
             self.aboard.push(piece);
@@ -91,6 +94,7 @@ impl Actor {
     pub(super) async fn tell_all(&mut self, end: End) -> Result<(), LetGo> {
         let bill = std::mem::take(&mut self.bill);
         let mut aboard = std::mem::take(&mut self.aboard);
+        self.priority = Priority::Normal;
         let newest = aboard.iter().map(Piece::sequence).max();
         let mut told = Ok(());
         for some in aboard.chunks_mut(AT_ONCE) {

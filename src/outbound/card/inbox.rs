@@ -10,7 +10,7 @@ use super::super::held::Held;
 use super::super::receipt::Matter;
 use super::super::resolve::Key;
 use super::ask::{Ask, Step, fingerprint};
-use crate::message::{AccountName, Timestamp};
+use crate::message::{AccountName, Priority, Timestamp};
 
 /// One request that concerns a card.
 #[derive(Debug)]
@@ -67,6 +67,11 @@ impl Piece {
         at.is_some_and(|at| at <= Timestamp::now())
     }
 
+    /// How urgent it is.
+    pub(super) fn priority(&self) -> Priority {
+        self.ask.plain.priority.unwrap_or_default()
+    }
+
     fn leave(&mut self, mode: Mode) {
         let leaves = match mode {
             Mode::Hidden => false,
@@ -102,7 +107,7 @@ pub(super) enum Front {
 }
 
 #[derive(Debug, Default)]
-struct Berth {
+struct Inbox {
     waiting: VecDeque<Piece>,
     mode: Mode,
     arrived: Arc<Notify>,
@@ -110,34 +115,34 @@ struct Berth {
 
 /// The requests that wait, by card. A card is here as long as it has an actor.
 #[derive(Debug, Default)]
-pub(super) struct Berths(Mutex<HashMap<String, Berth>>);
+pub(super) struct Inboxes(Mutex<HashMap<String, Inbox>>);
 
-impl Berths {
+impl Inboxes {
     /// Takes a request; whether its card needs an actor.
     pub(super) fn push(&self, mut piece: Piece) -> bool {
-        let mut berths = self.lock();
-        let is_new = !berths.contains_key(&piece.ask.track);
-        let berth = berths.entry(piece.ask.track.clone()).or_default();
-        piece.leave(berth.mode);
-        berth.waiting.push_back(piece);
-        berth.arrived.notify_one();
+        let mut inboxes = self.lock();
+        let is_new = !inboxes.contains_key(&piece.ask.track);
+        let inbox = inboxes.entry(piece.ask.track.clone()).or_default();
+        piece.leave(inbox.mode);
+        inbox.waiting.push_back(piece);
+        inbox.arrived.notify_one();
         is_new
     }
 
-    /// Opens a berth without a request; whether the card needs an actor.
+    /// Opens an inbox without a request; whether the card needs an actor.
     pub(super) fn wake(&self, track: &str) -> bool {
-        let mut berths = self.lock();
-        if berths.contains_key(track) {
+        let mut inboxes = self.lock();
+        if inboxes.contains_key(track) {
             return false;
         }
-        berths.insert(track.to_owned(), Berth::default());
+        inboxes.insert(track.to_owned(), Inbox::default());
         true
     }
 
     /// What comes next.
     pub(super) fn front(&self, track: &str) -> Option<Front> {
-        let berths = self.lock();
-        let first = berths.get(track)?.waiting.front()?;
+        let inboxes = self.lock();
+        let first = inboxes.get(track)?.waiting.front()?;
         Some(match first.ask.step {
             Step::Feed(_) => Front::Feed,
             Step::Create(_) | Step::Update(_) => Front::Step,
@@ -152,41 +157,41 @@ impl Berths {
     /// Says what people see now, and lets those leave their lanes who may: of what waits and of
     /// what is aboard.
     pub(super) fn show(&self, track: &str, mode: Mode, aboard: &mut [Piece]) {
-        let mut berths = self.lock();
-        let Some(berth) = berths.get_mut(track) else {
+        let mut inboxes = self.lock();
+        let Some(inbox) = inboxes.get_mut(track) else {
             return;
         };
-        berth.mode = mode;
-        let all = berth.waiting.iter_mut().chain(aboard);
+        inbox.mode = mode;
+        let all = inbox.waiting.iter_mut().chain(aboard);
         all.for_each(|piece| piece.leave(mode));
     }
 
     /// What is notified when something arrives.
     pub(super) fn arrivals(&self, track: &str) -> Arc<Notify> {
-        let berths = self.lock();
-        let arrived = berths.get(track).map(|berth| Arc::clone(&berth.arrived));
+        let inboxes = self.lock();
+        let arrived = inboxes.get(track).map(|inbox| Arc::clone(&inbox.arrived));
         arrived.unwrap_or_default()
     }
 
-    /// Closes the berth unless something waits there; whether it did.
+    /// Closes the inbox unless something waits there; whether it did.
     pub(super) fn retire(&self, track: &str) -> bool {
-        let mut berths = self.lock();
-        let idle = berths
+        let mut inboxes = self.lock();
+        let idle = inboxes
             .get(track)
-            .is_none_or(|berth| berth.waiting.is_empty());
+            .is_none_or(|inbox| inbox.waiting.is_empty());
         if idle {
-            berths.remove(track);
+            inboxes.remove(track);
         }
         idle
     }
 
-    /// Closes the berth; what waited there.
+    /// Closes the inbox; what waited there.
     pub(super) fn abandon(&self, track: &str) -> VecDeque<Piece> {
-        let berth = self.lock().remove(track);
-        berth.map(|berth| berth.waiting).unwrap_or_default()
+        let inbox = self.lock().remove(track);
+        inbox.map(|inbox| inbox.waiting).unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Berth>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Inbox>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
