@@ -129,6 +129,7 @@ impl Running {
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
             seats: self.seats.clone(),
+            card_chats: self.card_chats.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),

@@ -22,7 +22,7 @@ use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Seats, Standings};
+use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -51,6 +51,8 @@ pub(super) struct Running {
     pub(super) seats: Seats,
     /// The accounts, as the other replicas have to know them.
     pub(super) roster: Roster,
+    /// In which chats cards stand.
+    pub(super) card_chats: CardChats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
@@ -88,6 +90,7 @@ impl Running {
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
         let apis = Apis::default();
+        let card_chats = CardChats::default();
         let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
@@ -97,6 +100,7 @@ impl Running {
             policies: policies_seen,
             apis: apis.clone(),
             fetcher: fetcher.clone(),
+            card_chats: card_chats.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -115,6 +119,7 @@ impl Running {
             standings: Standings::default(),
             seats: Seats::default(),
             roster: Roster::default(),
+            card_chats,
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,

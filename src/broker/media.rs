@@ -243,7 +243,7 @@ impl MediaStore {
             deleted: false,
         };
         let before = self.look(key).await?;
-        let text = serde_json::to_vec(&info).map_err(|error| away(error))?;
+        let text = serde_json::to_vec(&info).map_err(away)?;
         let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
         let meta = plain(self.meta_subject(key), text.into());
         self.hub.store(&meta, &rollup).await?;

@@ -213,6 +213,19 @@ impl Broker {
         MediaStore::new(Arc::clone(&self.hub))
     }
 
+    /// Asks whoever answers on `subject` outside JetStream; `None` when nobody is there, which shows
+    /// at once, or the answer does not come within `patience`.
+    pub async fn ask(&self, subject: String, body: Bytes, patience: Duration) -> Option<Bytes> {
+        if !self.connected() {
+            return None;
+        }
+        let request = async_nats::Request::new()
+            .payload(body)
+            .timeout(Some(patience));
+        let answer = self.hub.client().send_request(subject, request).await;
+        answer.ok().map(|answer| answer.payload)
+    }
+
     /// Puts a body that is too large for a message into the object store under `key`.
     ///
     /// # Errors

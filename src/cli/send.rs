@@ -51,10 +51,15 @@ pub(super) struct SendArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "markdown"])]
     file: Option<PathBuf>,
     /// What the file is sent as [default: by its ending]
-    #[arg(long = "as", value_name = "KIND", requires = "file")]
+    #[arg(
+        long = "as",
+        value_name = "KIND",
+        requires = "file",
+        conflicts_with = "text"
+    )]
     kind: Option<FileKind>,
     /// Name that receivers see [default: that of the file]
-    #[arg(long, requires = "file")]
+    #[arg(long, requires = "file", conflicts_with = "text")]
     name: Option<String>,
     /// Idempotency key: under one key at most one message is sent [default: a random one]
     #[arg(long, value_name = "KEY", value_parser = |text: &str| RequestId::parse(text))]
@@ -111,12 +116,12 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
     };
     let said = match &args.file {
         Some(path) => Said::File(media::Source::open(path).await?),
-        None => Said::Text(text(&args)?),
+        None => Said::Text(Box::new(text(&args)?)),
     };
     let config = args.broker.load_quietly()?;
     let broker = settings::connect(&config).await?;
     let payload = match said {
-        Said::Text(request) => payload(request, &id)?,
+        Said::Text(request) => payload(*request, &id)?,
         Said::File(file) => payload(shelved(&args, file, &broker).await?, &id)?,
     };
     let receipts = config.nats.subjects.receipt(&args.account, &id);
@@ -145,7 +150,7 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
 
 /// What is to be sent, before anything is stored.
 enum Said {
-    Text(Request),
+    Text(Box<Request>),
     File(media::Source),
 }
 

@@ -9,16 +9,17 @@ use super::Policies;
 use super::flight::Flight;
 use super::gate;
 use super::media::{self, Errand};
+use super::responder::Callbacks;
 use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};
 use crate::config::{Gated, Media as Rule};
 use crate::dingtalk::payload::{self, Reading};
 use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
-    AccountName, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply, SessionEntry, Subjects,
-    Timestamp, header,
+    AccountName, Chat, ChatType, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply,
+    SessionEntry, Subjects, Timestamp, header,
 };
-use crate::telemetry::{FrameOutcome, Metrics};
+use crate::telemetry::{CardChats, FrameOutcome, Metrics};
 
 /// Room for the normalised view beside the raw data.
 const VIEW_BYTES: usize = 1024;
@@ -40,6 +41,8 @@ pub(super) struct Admitter {
     subjects: Subjects,
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
+    callbacks: Callbacks,
+    card_chats: CardChats,
     metrics: Metrics,
 }
 
@@ -47,13 +50,15 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        sessions: Sessions,
+        (sessions, callbacks, card_chats): (Sessions, Callbacks, CardChats),
         metrics: Metrics,
     ) -> Self {
         Self {
             subjects,
             policies,
             sessions,
+            callbacks,
+            card_chats,
             metrics,
         }
     }
@@ -94,10 +99,14 @@ impl Admitter {
             };
             self.dead(&delivery, &reading, &key, detail)
         };
+        let action = reading.card.as_ref().filter(|_| reading.readable && !gated);
+        let track = action.and_then(|action| action.out_track_id.as_ref());
+        let callback = track.map(|_| self.callbacks.of(&delivery.account, &message.payload));
         Some(Flight {
             account: delivery.account,
             message,
             ticket: Some(delivery.ticket),
+            callback,
             received: delivery.received,
             gated,
             media,
@@ -182,7 +191,10 @@ impl Admitter {
             id: key.into(),
             account: account.as_str().into(),
             kind,
-            chat: reading.chat.clone(),
+            chat: reading
+                .chat
+                .clone()
+                .or_else(|| self.place(account, reading)),
             sender: reading.sender.clone(),
             mentioned: reading.mentioned,
             mentions: reading.mentions.clone(),
@@ -215,6 +227,22 @@ impl Admitter {
             payload: Bytes::from(body),
         };
         (message, errands)
+    }
+
+    /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
+    fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
+        let track = reading.card.as_ref()?.out_track_id.as_ref()?;
+        let (kind, id) = self.card_chats.find(account, track)?;
+        let chat_type = match kind {
+            Kind::Group => ChatType::Group,
+            Kind::User => ChatType::User,
+            Kind::Card | Kind::Event | Kind::Other => return None,
+        };
+        Some(Chat {
+            id: id.into(),
+            chat_type,
+            title: None,
+        })
     }
 
     fn dead(

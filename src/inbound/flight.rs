@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::media::Errand;
+use super::responder::Callback;
 use crate::broker::Outgoing;
 use crate::dingtalk::stream::{Ack, AckTicket};
 use crate::message::AccountName;
@@ -14,6 +15,8 @@ pub(super) struct Flight {
     pub(super) account: AccountName,
     pub(super) message: Outgoing,
     pub(super) ticket: Option<AckTicket>,
+    /// Who may say what the acknowledgement of a card action changes.
+    pub(super) callback: Option<Callback>,
     pub(super) received: Instant,
     /// Kept out by the policy of the account, and published for whoever wants to see that.
     pub(super) gated: bool,
@@ -26,7 +29,12 @@ pub(super) struct Flight {
 impl Flight {
     /// Answers the frame with success, if it has not been answered yet.
     pub(super) fn acknowledge(&mut self, metrics: &Metrics) {
-        let Some(ticket) = self.ticket.take() else {
+        let (ticket, received) = (self.ticket.take(), self.received);
+        let ticket = match self.callback.take() {
+            Some(callback) => ticket.and_then(|ticket| callback.ask(ticket, received)),
+            None => ticket,
+        };
+        let Some(ticket) = ticket else {
             return;
         };
         if ticket.answer(Ack::Done) {

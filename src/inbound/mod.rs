@@ -11,6 +11,7 @@ mod journey;
 mod known;
 mod media;
 mod record;
+mod responder;
 mod sessions;
 mod status;
 mod verdict;
@@ -27,6 +28,7 @@ use self::admit::Admitter;
 use self::drain::Drain;
 use self::journey::{Flights, Route};
 pub use self::media::MediaFetch;
+use self::responder::Responders;
 pub use self::sessions::SessionWriter;
 pub use self::status::report_links;
 use crate::broker::{Broker, Publisher};
@@ -35,7 +37,7 @@ use crate::dingtalk::api::{Apis, Fetcher};
 use crate::dingtalk::stream::Delivery;
 use crate::message::{AccountName, Subjects};
 use crate::spool::Spool;
-use crate::telemetry::{Health, Metrics, PartState};
+use crate::telemetry::{CardChats, Health, Metrics, PartState};
 
 /// Publishes without a PubAck at a time: 57 k frames/s at 64 and 82 k at 256 were measured; the
 /// wider the window, the longer each frame waits in it (nats.md, section 6).
@@ -78,6 +80,8 @@ pub struct Parts {
     pub apis: Apis,
     /// What fetches media.
     pub fetcher: Fetcher,
+    /// In which chats cards stand.
+    pub card_chats: CardChats,
     /// Counters.
     pub metrics: Metrics,
     /// Health, parts `inbound` and `spool`.
@@ -91,6 +95,7 @@ pub struct Inbound {
     publisher: Publisher,
     flights: Flights,
     drain: Drain,
+    responders: Responders,
     ack: AckMode,
     broker: Broker,
     metrics: Metrics,
@@ -110,6 +115,7 @@ impl Inbound {
             policies,
             apis,
             fetcher,
+            card_chats,
             metrics,
             health,
         } = parts;
@@ -123,10 +129,17 @@ impl Inbound {
             most: budgets.media_max_bytes,
         });
         let (sessions, writer) = sessions::channel(&broker);
+        let (callbacks, responders) =
+            Responders::new(broker.clone(), subjects.clone(), metrics.clone());
         let ack = budgets.ack;
         let wake_drain = Arc::new(Notify::new());
         let inbound = Self {
-            admitter: Admitter::new(subjects, policies, sessions, metrics.clone()),
+            admitter: Admitter::new(
+                subjects,
+                policies,
+                (sessions, callbacks, card_chats),
+                metrics.clone(),
+            ),
             publisher: broker.publisher(WINDOW),
             drain: Drain {
                 broker: broker.clone(),
@@ -144,6 +157,7 @@ impl Inbound {
                 metrics: metrics.clone(),
                 health: health.clone(),
             }),
+            responders,
             ack,
             broker,
             metrics,
@@ -163,7 +177,7 @@ impl Inbound {
         tokio::pin!(drain);
         self.health.part("inbound", PartState::Up);
         self.choose_route();
-        while open || !self.flights.is_empty() {
+        while open || !self.flights.is_empty() || !self.responders.is_empty() {
             let room = if open { self.room() } else { 0 };
             tokio::select! {
                 biased;
@@ -173,6 +187,7 @@ impl Inbound {
                     open = taken > 0;
                     self.take(&mut batch).await;
                 }
+                () = self.responders.work() => {}
                 _ = tick.tick() => self.look_at_budgets(),
                 never = &mut drain => match never {},
             }

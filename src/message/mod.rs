@@ -29,8 +29,8 @@ pub use asyncapi::asyncapi;
 pub use attachment::{Attachment, MediaSource, Picture};
 pub use binding::{Binding, BoundChat, BoundKind};
 pub use card::{
-    CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, MAX_OUT_TRACK_ID,
-    StreamPiece,
+    CardCreate, CardEnd, CardParams, CardReply, CardRequest, CardStep, CardStream, CardUpdate,
+    MAX_OUT_TRACK_ID, StreamPiece, param_strings,
 };
 pub use chat_ref::ChatRef;
 pub use dead::{DeadLetter, DeadReason};

@@ -8,6 +8,7 @@ use crate::message::{Outcome, Part};
 
 use super::ledger::Progress;
 use super::resolve::Audience;
+use super::verdict::Reach;
 
 /// Most users of one call (oapi.md, section 2.1).
 pub(super) const CALL_USERS: usize = 20;
@@ -180,10 +181,16 @@ impl Progress {
         }
     }
 
-    /// Whether somebody got something.
-    pub(super) fn reached_somebody(&self) -> bool {
+    /// What its calls came to so far.
+    pub(super) fn reach(&self) -> Reach {
         let mut calls = self.parts_done.iter();
-        calls.any(|call| call.outcome == Outcome::Sent)
+        if !self.uncertain_users.is_empty() {
+            Reach::InDoubt
+        } else if calls.any(|call| call.outcome == Outcome::Sent) {
+            Reach::Somebody
+        } else {
+            Reach::Nobody
+        }
     }
 
     fn next_chunk(&mut self) {
@@ -285,7 +292,7 @@ mod tests {
         assert_eq!(progress.uncertain_users, users);
         assert_eq!(progress.users(&audience)[0], "u20");
         assert_eq!(progress.unsent(&audience).len(), 25);
-        assert!(!progress.reached_somebody());
+        assert_eq!(progress.reach(), Reach::InDoubt);
     }
 
     #[test]

@@ -89,7 +89,7 @@ impl Desk {
                                     self.tell(&done.receipt);
                                     return Ok(Claim::Ended(done));
                                 }
-                                Written::Overtaken(other) => found = Some(other),
+                                Written::Overtaken(other) => found = Some(*other),
                             }
                             continue;
                         }
@@ -110,7 +110,7 @@ impl Desk {
                         progress,
                     }));
                 }
-                Written::Overtaken(other) => found = Some(other),
+                Written::Overtaken(other) => found = Some(*other),
             }
         }
     }
@@ -212,7 +212,7 @@ impl Desk {
                 self.tell(&done.receipt);
                 Ok(End::Ours(done))
             }
-            Written::Overtaken(Found { record, .. }) => match record {
+            Written::Overtaken(found) => match found.record {
                 Some(Record {
                     publication,
                     state: State::Done(other),

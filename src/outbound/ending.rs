@@ -14,8 +14,7 @@ impl Trip<'_> {
     /// The end as a whole, from how everybody fared.
     pub(super) fn halted(&mut self, halt: Halt, cause: Option<Cause>) -> Done {
         let progress = &mut self.hold.progress;
-        let doubted = !progress.uncertain_users.is_empty();
-        let outcome = verdict::outcome(halt, doubted, progress.reached_somebody());
+        let outcome = verdict::outcome(halt, progress.reach());
         if halt == Halt::GivenUp {
             progress.give_up(Outcome::Failed);
         }

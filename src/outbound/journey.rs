@@ -9,18 +9,19 @@ use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
 use crate::message::{AccountName, Priority, Request};
-use crate::telemetry::Health;
+use crate::telemetry::{Health, Standings};
 
 use super::Parts;
+use super::card::{self, Ask, Cards};
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
-use super::held::Held;
+use super::held::{Held, Shelf};
 use super::media::Depot;
 use super::places::Places;
 use super::plan::{Leg, Plan};
-use super::receipt::Matter;
-use super::resolve::{self, Form, Refusal};
+use super::receipt::{Matter, Published};
+use super::resolve::{self, Form, Reading, Refusal};
 use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
 use super::toll::Toll;
@@ -33,11 +34,13 @@ pub(super) struct Sender {
     pub(super) account: AccountName,
     pub(super) api: Arc<Api>,
     pub(super) settings: Settings,
+    pub(super) standings: Standings,
     pub(super) health: Health,
     pub(super) gate: Gate,
     pub(super) depot: Depot,
     pub(super) toll: Toll,
     pub(super) places: Places,
+    pub(super) cards: Cards,
 }
 
 /// Who serves the account, as far as one request showed.
@@ -47,10 +50,12 @@ pub(super) enum Served {
     Here,
     /// Another bridge, since some moment.
     Elsewhere,
+    /// This bridge; the request is out of its lane and its card tells its end.
+    Aboard,
 }
 
 impl Sender {
-    pub(super) fn new(parts: &Parts) -> Self {
+    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
         Self {
             desk: Desk::new(
                 &parts.broker,
@@ -61,6 +66,7 @@ impl Sender {
             account: parts.account.clone(),
             api: Arc::clone(&parts.api),
             settings: parts.settings.clone(),
+            standings: parts.standings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
             depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
@@ -71,13 +77,18 @@ impl Sender {
                 parts.health.clone(),
             ),
             places: Places::new(),
+            cards: Cards::new(parts, shelf),
         }
     }
 
     /// Takes one request to its end and acknowledges it; lets it go unacknowledged when the bridge
     /// stops first or another bridge has it. Returns whether another bridge turned out to serve the
     /// account.
-    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) -> Served {
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Served {
         match self.carry_on(held, stop).await {
             Ok(served) => served,
             Err(reason) => {
@@ -95,31 +106,39 @@ impl Sender {
         }
     }
 
-    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<Served, LetGo> {
+    async fn carry_on(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
-        let reading = resolve::read(
+        let mut reading = resolve::read(
             &published.headers,
             &published.payload,
             sequence,
             Form::Canonical,
         );
+        match self.postponed(published, &reading, stop).await? {
+            Early::Waits => {
+                held.settle(None).await;
+                return Ok(Served::Here);
+            }
+            Early::GoesOn => {}
+            Early::Refused(refusal) => reading.request = Err(refusal),
+        }
+        match self.ask_of_card(&published.subject, &reading) {
+            Some(Ok(ask)) => {
+                return Ok(card::board(self, (held, reading.key, ask), stop).await);
+            }
+            Some(Err(refusal)) => reading.request = Err(refusal),
+            None => {}
+        }
         let matter = Matter {
             account: &self.account,
             id: &reading.key.id,
             published,
             subject: Some(&published.subject),
-        };
-        let request = match reading.request {
-            Ok(request) => match Box::pin(self.postponed(&matter, &request, stop)).await? {
-                Early::Waits => {
-                    held.settle(None).await;
-                    return Ok(Served::Here);
-                }
-                Early::GoesOn => Ok(request),
-                Early::Refused(refusal) => Err(refusal),
-            },
-            Err(refusal) => Err(refusal),
         };
         let done = match self.desk.claim(&matter, reading.key.derived, stop).await? {
             Claim::Duplicate => {
@@ -129,7 +148,7 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
+            Claim::Mine(hold) => self.send(&matter, hold, reading.request, stop).await?,
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
@@ -144,12 +163,14 @@ impl Sender {
     /// Hands a request over to wait when it is early.
     async fn postponed(
         &self,
-        matter: &Matter<'_>,
-        request: &Request,
+        published: &Published,
+        reading: &Reading,
         stop: &CancellationToken,
     ) -> Result<Early, LetGo> {
-        let published = matter.published;
-        let Ok(address) = self.desk.subjects.parse_outbound(&published.subject) else {
+        let (Ok(request), Ok(address)) = (
+            &reading.request,
+            self.desk.subjects.parse_outbound(&published.subject),
+        ) else {
             return Ok(Early::GoesOn);
         };
         let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
@@ -157,15 +178,24 @@ impl Sender {
         };
         let waiting = Waiting {
             published,
-            account: matter.account,
-            id: matter.id,
+            account: &self.account,
+            id: &reading.key.id,
             subject: published.subject.clone(),
             at,
         };
-        self.desk.postpone(&waiting, stop).await
+        // Large, and seldom needed.
+        Box::pin(self.desk.postpone(&waiting, stop)).await
     }
 
-    async fn send(
+    /// What the request asks of a card, if it does.
+    fn ask_of_card(&self, subject: &str, reading: &Reading) -> Option<Result<Ask, Refusal>> {
+        let request = reading.request.as_ref().ok()?;
+        let address = self.desk.subjects.parse_outbound(subject).ok()?;
+        Ask::of(&address, request, &reading.key.id, &self.settings)
+    }
+
+    /// Sends a request that is ours, as what it says on the subject that it stands on.
+    pub(super) async fn send(
         &self,
         matter: &Matter<'_>,
         hold: Hold,

@@ -60,11 +60,6 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Requests in the lanes, those being worked on included.
-    pub(super) fn len(&self) -> usize {
-        self.requests.len()
-    }
-
     /// Empties the lanes but for what is being worked on; returns what was waiting.
     pub(super) fn clear(&mut self) -> Vec<u64> {
         let mut waiting = BTreeSet::new();
@@ -152,7 +147,7 @@ mod tests {
         assert_eq!(lanes.finish(3), Vec::<u64>::new());
         assert_eq!(lanes.finish(1), [2]);
         assert_eq!(lanes.finish(2), Vec::<u64>::new());
-        assert!(lanes.lanes.is_empty() && lanes.len() == 0);
+        assert!(lanes.lanes.is_empty() && lanes.requests.is_empty());
     }
 
     #[test]
@@ -210,7 +205,7 @@ mod tests {
         assert!(!lanes.admit(3, user("b")));
         assert!(lanes.admit(4, user("c")));
         assert_eq!(lanes.clear(), [2, 3]);
-        assert_eq!(lanes.len(), 2);
+        assert_eq!(lanes.requests.len(), 2);
         assert!(!lanes.admit(5, user("a")), "1 is still under way");
         assert!(lanes.admit(6, user("b")));
         assert_eq!(lanes.finish(1), [5]);
@@ -241,7 +236,7 @@ mod tests {
                 }
                 running.extend(lanes.finish(sequence));
             }
-            prop_assert_eq!(lanes.len(), 0);
+            prop_assert_eq!(lanes.requests.len(), 0);
             prop_assert!(lanes.lanes.is_empty());
             prop_assert!(served.values().all(|order| order.is_sorted()));
         }

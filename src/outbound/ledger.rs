@@ -133,7 +133,7 @@ pub(super) enum Written {
     /// It stands, at this revision.
     Stands(u64),
     /// Another write came first.
-    Overtaken(Found),
+    Overtaken(Box<Found>),
 }
 
 /// The bucket behind the ledger.
@@ -184,7 +184,7 @@ impl Ledger {
         }
         match self.bucket.read(key).await? {
             Some(entry) if entry.value == value => Ok(Written::Stands(entry.revision)),
-            Some(entry) => Ok(Written::Overtaken(found(&entry))),
+            Some(entry) => Ok(Written::Overtaken(Box::new(found(&entry)))),
             // Expired or purged under our hands: begin it anew.
             None => match self.bucket.create(key, value).await {
                 Ok(revision) => Ok(Written::Stands(revision)),

@@ -20,9 +20,6 @@ impl Trip<'_> {
     /// One step of bringing the media of the request to DingTalk; nothing when they are there. It
     /// goes on in the turn of the request, so that the order of its chat holds.
     pub(super) async fn load(&mut self) -> Result<Option<Step>, LetGo> {
-        if !self.plan.carries_media() {
-            return Ok(None);
-        }
         let Some(task) = self.plan.task() else {
             return Ok(None);
         };
@@ -31,7 +28,7 @@ impl Trip<'_> {
             return Ok(Some(self.expired()));
         };
         let patience = Patience::Until(self.stop);
-        let step = || sender.depot.work(&sender.api, self.matter.id, task);
+        let step = || Box::pin(sender.depot.work(&sender.api, self.matter.id, task));
         let work = sender.desk.insist(patience, "media step", step);
         let Some(worked) = self.within(work).await? else {
             return Ok(Some(self.expired()));

@@ -7,6 +7,7 @@
 mod batch;
 mod berth;
 mod bound;
+mod card;
 mod claim;
 mod desk;
 mod destination;
@@ -49,7 +50,7 @@ use tracing::{debug, info, warn};
 use crate::broker::{Broker, Feed};
 use crate::dingtalk::api::{Api, Fetcher};
 use crate::message::{AccountName, Subjects};
-use crate::telemetry::{Health, Metrics, Seats, Standings};
+use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
 use berth::Berth;
 use floor::Floor;
@@ -84,6 +85,8 @@ pub struct Parts {
     pub standings: Standings,
     /// Which accounts belong to other replicas.
     pub seats: Seats,
+    /// In which chats cards stand.
+    pub card_chats: CardChats,
     /// Metrics.
     pub metrics: Metrics,
     /// Health board.
@@ -120,7 +123,8 @@ impl Outbound {
     /// calls under way end as `uncertain` in the next life.
     pub async fn run(self, stop: CancellationToken) -> Drain {
         let account = &self.parts.account;
-        let sender = Arc::new(Sender::new(&self.parts));
+        let shelf = Arc::new(Shelf::default());
+        let sender = Arc::new(Sender::new(&self.parts, Arc::clone(&shelf)));
         let mut berth = Berth::new(account.clone(), self.parts.seats.clone());
         // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
         self.parts
@@ -128,7 +132,7 @@ impl Outbound {
             .account(account, |health| health.sends_parked = None);
         info!(dingtalk.account = %account, "outbound started");
         let drained = loop {
-            match self.shift(&sender, &mut berth, &stop).await {
+            match self.shift((&sender, &shelf), &mut berth, &stop).await {
                 Shift::Stopped(drained) => break drained,
                 Shift::Left => {
                     info!(dingtalk.account = %account, "account left to the replica that it belongs to");
@@ -150,7 +154,7 @@ impl Outbound {
     /// Serves the account until it is to stop or to be left, and hands it over.
     async fn shift(
         &self,
-        sender: &Arc<Sender>,
+        (sender, shelf): (&Arc<Sender>, &Arc<Shelf>),
         berth: &mut Berth,
         stop: &CancellationToken,
     ) -> Shift {
@@ -162,16 +166,16 @@ impl Outbound {
             ..
         } = &self.parts;
         let mut feed = broker.requests(account);
-        let shelf = Arc::new(Shelf::default());
         let over = stop.child_token();
         let mut floor = Floor::new(
             Arc::clone(sender),
-            Arc::clone(&shelf),
+            Arc::clone(shelf),
             self.parts.subjects.clone(),
             over.clone(),
         );
         let mut beats = pin!(shelf.report(timings.progress));
         let mut running = FuturesUnordered::new();
+        running.push(floor.begin());
         let leaving = loop {
             metrics.requests_held(account, floor.len());
             let pinned = feed.is_pinned();
@@ -205,6 +209,8 @@ impl Outbound {
             () = &mut beats => Drain::CutShort,
             () = patience => Drain::CutShort,
         };
+        // Pieces of cards that nobody took up any more.
+        released.extend(shelf.clear());
         metrics.requests_held(account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
         hand_over(feed, released, account).await;

@@ -203,7 +203,7 @@ pub(super) fn check(
     if matches!(content, Content::Card(_) | Content::Stream(_)) {
         return Err(Refusal::new(
             DeadReason::Malformed,
-            "cards are not served yet; send text, markdown, link, action_card, raw or media",
+            "a card is asked for on the subject of its chat, or on its own",
         ));
     }
     if let Content::Media(kind, attachment) = &content {
@@ -213,7 +213,7 @@ pub(super) fn check(
     if request.via == Some(Via::Card) {
         return Err(Refusal::new(
             DeadReason::Malformed,
-            "`via: card` is not served yet; leave `via` out, or say openapi or webhook",
+            "a text does not go by card: leave `via` out, or ask for a `card`",
         ));
     }
     if request.mention.as_ref().is_some_and(|mention| mention.all) && !settings.mention_all {
@@ -244,7 +244,7 @@ pub(super) fn check(
     })
 }
 
-fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
+pub(super) fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
     match &request.account {
         Some(named) if named != account => Err(Refusal::new(
             DeadReason::Mismatch,
@@ -263,7 +263,7 @@ fn target(kind: Kind, id: &str, to: Option<&Target>) -> Result<Target, Refusal> 
         Kind::User => Ok(Target::User(id.to_owned())),
         Kind::Card | Kind::Event | Kind::Other => Err(Refusal::new(
             DeadReason::Target,
-            format!("sending to kind `{kind}` is not served yet; address a group or a user"),
+            format!("sending to kind `{kind}` takes cards only; address a group or a user"),
         )),
     }
 }
@@ -501,7 +501,7 @@ mod tests {
         ] {
             let refusal = job("user.u1", payload).unwrap_err();
             assert_eq!(refusal.reason, DeadReason::Malformed);
-            assert!(refusal.detail.contains("not served"), "{}", refusal.detail);
+            assert!(refusal.detail.contains("card"), "{}", refusal.detail);
         }
     }
 

@@ -58,7 +58,7 @@ pub(super) fn wanted(
     let waited = header_value(headers, header::NOT_BEFORE).is_some();
     let later = at > Timestamp::now() && !waited;
     // What the account allows may change meanwhile: it decides when the time has come.
-    (later && resolve::check(address, request, &Settings::lenient()).is_ok()).then_some(at)
+    (later && legal(address, request)).then_some(at)
 }
 
 /// What became of a request that may be early.
@@ -70,6 +70,12 @@ pub(super) enum Early {
     GoesOn,
     /// It cannot wait.
     Refused(Refusal),
+}
+
+fn legal(address: &OutboundAddress, request: &Request) -> bool {
+    // What a card is asked is looked at when it is asked.
+    let card = request.card.is_some() || request.stream.is_some();
+    card || resolve::check(address, request, &Settings::lenient()).is_ok()
 }
 
 /// A request that is to wait, and where it belongs.

@@ -90,7 +90,10 @@ impl<'a> Trip<'a> {
         if self.over() {
             return Ok(self.expired());
         }
-        if let Some(step) = self.load().await? {
+        // Boxed, so that the many that carry none stay small.
+        if self.plan.carries_media()
+            && let Some(step) = Box::pin(self.load()).await?
+        {
             return Ok(step);
         }
         let leg = match self.plan.leg(&self.hold.progress) {
@@ -340,7 +343,11 @@ fn cause(error: ApiError) -> Cause {
 }
 
 /// A wait that doubles from `first` to `cap`, never shorter than `least`, and a little random.
-fn backoff(least: Duration, (first, cap): (Duration, Duration), refusals: u32) -> Duration {
+pub(super) fn backoff(
+    least: Duration,
+    (first, cap): (Duration, Duration),
+    refusals: u32,
+) -> Duration {
     let grown = first.saturating_mul(2_u32.saturating_pow(refusals.min(16)));
     let wait = grown.min(cap).max(least);
     wait.mul_f64(1.0 + fastrand::f64() * JITTER)

@@ -66,14 +66,27 @@ pub(super) enum Halt {
     GivenUp,
 }
 
-/// How a request ends as a whole. `doubted`: a call of it was not answered; `reached`: somebody got
-/// it. Users who do not exist are nobody: a list is `sent` when everybody else got all of it.
-pub(super) fn outcome(halt: Halt, doubted: bool, reached: bool) -> Outcome {
-    match (halt, doubted, reached) {
-        (Halt::Through | Halt::Expired | Halt::GivenUp, true, _) => Outcome::Uncertain,
-        (Halt::Through, false, true) => Outcome::Sent,
-        (Halt::Through, false, false) | (Halt::GivenUp, false, _) => Outcome::Failed,
-        (Halt::Expired, false, _) => Outcome::Expired,
+/// What its calls came to by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// One was not answered, whatever became of the others.
+    InDoubt,
+    /// Somebody got it.
+    Somebody,
+    /// Nobody did.
+    Nobody,
+}
+
+/// How a request ends as a whole. Users who do not exist are nobody: a list is `sent` when everybody
+/// else got all of it.
+pub(super) fn outcome(halt: Halt, reach: Reach) -> Outcome {
+    match (halt, reach) {
+        (Halt::Through | Halt::Expired | Halt::GivenUp, Reach::InDoubt) => Outcome::Uncertain,
+        (Halt::Through, Reach::Somebody) => Outcome::Sent,
+        (Halt::Through | Halt::GivenUp, Reach::Nobody) | (Halt::GivenUp, Reach::Somebody) => {
+            Outcome::Failed
+        }
+        (Halt::Expired, Reach::Somebody | Reach::Nobody) => Outcome::Expired,
     }
 }
 
@@ -125,25 +138,23 @@ mod tests {
 
     #[test]
     fn a_list_is_sent_only_when_everybody_who_exists_got_it() {
-        for (halt, doubted, reached, expected) in [
-            (Halt::Through, false, true, Outcome::Sent),
-            (Halt::Through, false, false, Outcome::Failed),
-            (Halt::Through, true, true, Outcome::Uncertain),
-            (Halt::Through, true, false, Outcome::Uncertain),
-            (Halt::Expired, false, true, Outcome::Expired),
-            (Halt::Expired, false, false, Outcome::Expired),
-            (Halt::Expired, true, true, Outcome::Uncertain),
-            (Halt::Expired, true, false, Outcome::Uncertain),
-            (Halt::GivenUp, false, true, Outcome::Failed),
-            (Halt::GivenUp, false, false, Outcome::Failed),
-            (Halt::GivenUp, true, true, Outcome::Uncertain),
-            (Halt::GivenUp, true, false, Outcome::Uncertain),
+        for (halt, [in_doubt, somebody, nobody]) in [
+            (
+                Halt::Through,
+                [Outcome::Uncertain, Outcome::Sent, Outcome::Failed],
+            ),
+            (
+                Halt::Expired,
+                [Outcome::Uncertain, Outcome::Expired, Outcome::Expired],
+            ),
+            (
+                Halt::GivenUp,
+                [Outcome::Uncertain, Outcome::Failed, Outcome::Failed],
+            ),
         ] {
-            assert_eq!(
-                outcome(halt, doubted, reached),
-                expected,
-                "{halt:?} {doubted} {reached}"
-            );
+            assert_eq!(outcome(halt, Reach::InDoubt), in_doubt, "{halt:?}");
+            assert_eq!(outcome(halt, Reach::Somebody), somebody, "{halt:?}");
+            assert_eq!(outcome(halt, Reach::Nobody), nobody, "{halt:?}");
         }
     }
 

@@ -135,13 +135,7 @@ impl Metrics {
     /// Fresh metrics, all zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("nats_dingtalk");
-        let ack_latency = Histogram::new(ACK_BUCKETS);
-        registry.register_with_unit(
-            "ack_latency",
-            "Time from reading a frame to answering it",
-            Unit::Seconds,
-            ack_latency.clone(),
-        );
+        let ack_latency = ack_latency(&mut registry);
         macro_rules! registered {
             ($name:literal, $help:literal) => {{
                 let metric = Default::default();
@@ -390,6 +384,17 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn ack_latency(registry: &mut Registry) -> Histogram {
+    let ack_latency = Histogram::new(ACK_BUCKETS);
+    registry.register_with_unit(
+        "ack_latency",
+        "Time from reading a frame to answering it",
+        Unit::Seconds,
+        ack_latency.clone(),
+    );
+    ack_latency
 }
 
 fn label(account: &AccountName) -> AccountLabel {

@@ -1,5 +1,6 @@
 //! Logging, metrics, health states.
 
+mod card_chats;
 mod health;
 mod labels;
 mod log;
@@ -8,6 +9,7 @@ mod metrics;
 mod seats;
 mod standings;
 
+pub use card_chats::CardChats;
 pub use health::{AccountHealth, Health, LinkState, PartState, ReplicaHealth, Snapshot};
 pub use labels::{ApiFamily, ApiOutcome, FrameOutcome};
 pub use log::{LogError, init_log};

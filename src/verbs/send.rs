@@ -27,9 +27,13 @@ impl Desk {
     ) -> Result<Receipt, Denial> {
         let (mut request, patience) = wish(&question.payload)?;
         request.content()?;
-        match &request.to {
-            Some(target) => target.check()?,
-            None => return Err(Denial::malformed("`to` is missing: who gets it")),
+        let Some(target) = &request.to else {
+            return Err(Denial::malformed("`to` is missing: who gets it"));
+        };
+        target.check()?;
+        if target.address().is_some() {
+            // A reply or a session tells the account itself.
+            request.account = Some(self.account(request.account.take())?);
         }
         let id = match request.id.take() {
             Some(id) => id,

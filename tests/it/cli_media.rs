@@ -10,7 +10,6 @@ use tokio::process::Command;
 
 use crate::support::bridge::PROGRAM;
 use crate::support::nats::Nats;
-use crate::support::world::messages;
 
 const PDF: &[u8] = b"%PDF-1.7 of a report";
 
@@ -139,20 +138,12 @@ async fn send_puts_the_file_into_the_store_and_names_it_there() {
         // Nobody serves the account here.
         let sent = run(&nats, dir.path(), &line).await;
         assert!(complaint(&sent, 1).contains("the request is stored"));
-        let request = messages(&nats, "DINGTALK_OUTBOUND")
-            .await
-            .unwrap()
-            .remove(at);
-        assert_eq!(request.subject, "dingtalk.outbound.sales.user.manager1");
-        let attachment = &request.body[kind];
+        let (subject, request) = requested(&nats, at as u64 + 1).await;
+        assert_eq!(subject, "dingtalk.outbound.sales.user.manager1");
+        let attachment = &request[kind];
         let name = flags.last().copied().unwrap_or(file);
-        assert_eq!(attachment["name"], name, "{}", request.body);
-        assert!(
-            !request
-                .body
-                .to_string()
-                .contains(dir.path().to_str().unwrap())
-        );
+        assert_eq!(attachment["name"], name, "{}", request);
+        assert!(!request.to_string().contains(dir.path().to_str().unwrap()));
         let key = attachment["object"].as_str().unwrap();
         let object = broker.media().find(key).await.unwrap().unwrap();
         assert_eq!(object.size, bytes.len() as u64);
@@ -161,5 +152,16 @@ async fn send_puts_the_file_into_the_store_and_names_it_there() {
     let line = ["send", "sales", "user:manager1", "--file", "empty.pdf"];
     let empty = run(&nats, dir.path(), &line).await;
     assert!(complaint(&empty, 64).contains("is empty"));
-    assert_eq!(messages(&nats, "DINGTALK_OUTBOUND").await.unwrap().len(), 5);
+    let jetstream = nats.jetstream().await;
+    let queue = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
+    assert_eq!(queue.get_info().await.unwrap().state.messages, 5);
+}
+
+/// Subject and body of a request in the queue.
+async fn requested(nats: &Nats, sequence: u64) -> (String, Value) {
+    let jetstream = nats.jetstream().await;
+    let queue = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
+    let message = queue.get_raw_message(sequence).await.unwrap();
+    let body = serde_json::from_slice(&message.payload).unwrap();
+    (message.subject.to_string(), body)
 }

@@ -115,6 +115,7 @@ fn source(item: &Media<'_>) -> Option<Source> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -162,6 +163,19 @@ mod tests {
         assert_eq!(media[1].object, None);
         assert_eq!(errands[2].name.as_deref(), Some("q.zip"));
         assert!(!format!("{errands:?}").contains("c4"));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_looked_for_and_never_waited_for() {
+        let (_, errands) = under(Rule::Fetch);
+        let (queue, mut taken) = mpsc::channel(2);
+        let missed = Arc::new(Notify::new());
+        let near = Errands::new(queue, Arc::clone(&missed));
+        near.send(errands.clone());
+        assert_eq!(taken.try_recv().as_ref(), Ok(&errands[0]));
+        assert_eq!(taken.try_recv().as_ref(), Ok(&errands[1]));
+        assert!(taken.try_recv().is_err());
+        assert!(missed.notified().now_or_never().is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod acknowledges;
+mod answers_cards;
 mod counts_once;
 mod keeps_order;
 mod keeps_secrets;

@@ -17,7 +17,7 @@ use nats_dingtalk::outbound::{
     Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
 };
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
-use nats_dingtalk::telemetry::{Health, Metrics, Seats, Standings};
+use nats_dingtalk::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
@@ -39,6 +39,9 @@ pub(super) struct Stage {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) subjects: Subjects,
+    pub(super) settings: Settings,
+    pub(super) standings: Standings,
+    pub(super) timings: Timings,
 }
 
 /// A running pipeline.
@@ -105,6 +108,13 @@ impl Stage {
             metrics: Metrics::new(),
             health: Health::new(&["outbound"]),
             subjects: Subjects::new("dingtalk").unwrap(),
+            settings: Settings {
+                mention_all: true,
+                card_template: None,
+                card_key: "content".to_owned(),
+            },
+            standings: Standings::default(),
+            timings: timings(),
         }
     }
 
@@ -149,18 +159,15 @@ impl Stage {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
             fetcher: self.fetcher(),
-            settings: Settings {
-                mention_all: true,
-                card_template: None,
-                card_key: "content".to_owned(),
-            },
+            settings: self.settings.clone(),
             broker: broker.clone(),
             subjects: self.subjects.clone(),
-            standings: Standings::default(),
+            standings: self.standings.clone(),
             seats: Seats::default(),
+            card_chats: CardChats::default(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
-            timings: timings(),
+            timings: self.timings.clone(),
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(outbound.run(stop.clone()));
