@@ -139,10 +139,7 @@ impl Running {
         let stop = rest.clone();
         running.start(Task::Admin, async move { Ok(admin.run(stop).await?) });
         let watched = broker.clone();
-        running.start(Task::BrokerWatch, async move {
-            watched.watch(rest).await;
-            Ok(())
-        });
+        running.start_plain(Task::BrokerWatch, async move { watched.watch(rest).await });
         if let Some(watch) = watch {
             running.start_plain(Task::ConfigWatch, watch.run(change));
         }
