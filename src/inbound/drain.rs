@@ -141,7 +141,9 @@ impl Drain {
             .await;
         let safe = progress.safe();
         if safe > before {
+            failpoint!("spool.drained");
             self.spool.remove_through(safe).await?;
+            failpoint!("spool.removed");
             self.metrics.spool_drained(safe - before);
         }
         moved?;
@@ -170,6 +172,7 @@ impl Drain {
                     }
                     progress.outstanding.push_back(position);
                     publisher.publish(position, message).await;
+                    failpoint!("spool.published");
                 }
             }
             progress.passed = position;

@@ -235,7 +235,9 @@ impl Flights {
         match after_publish(&settled.result) {
             Verdict::Acknowledge(outcome) => {
                 if let Some((_, mut flight)) = departed.remove(at) {
+                    failpoint!("frame.stored");
                     flight.acknowledge(&self.metrics);
+                    failpoint!("frame.acked");
                     flight.end(outcome, &self.metrics);
                 }
             }
@@ -293,6 +295,7 @@ impl Flights {
         if self.waiting.is_empty() || self.route == Route::Broker {
             return self.start_probe();
         }
+        failpoint!("spool.append");
         let count = self.waiting.len().min(self.batch);
         self.appending.extend(self.waiting.drain(..count));
         let records = self
@@ -330,6 +333,7 @@ impl Flights {
         match after_append(&result) {
             Verdict::Acknowledge(outcome) => {
                 self.batch = APPEND;
+                failpoint!("spool.durable");
                 for mut flight in self.appending.drain(..) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);

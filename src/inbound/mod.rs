@@ -163,6 +163,7 @@ impl Inbound {
             let Some(mut flight) = self.admitter.admit(delivery) else {
                 continue;
             };
+            failpoint!("frame.admitted");
             if self.ack == AckMode::Received {
                 flight.acknowledge(&self.metrics);
             }
@@ -176,6 +177,7 @@ impl Inbound {
                 Route::Broker => {
                     let (token, message) = self.flights.depart(flight);
                     self.publisher.publish(token, message).await;
+                    failpoint!("frame.published");
                 }
             }
         }

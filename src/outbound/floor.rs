@@ -65,6 +65,7 @@ impl Floor {
     /// Puts a delivery into its lanes; returns it as a journey when it may start.
     pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
         let held = self.shelf.put(incoming)?;
+        failpoint!("request.pulled");
         self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();

@@ -104,7 +104,9 @@ impl<'a> Trip<'a> {
         *attempts = attempts.saturating_add(1);
         let desk = &self.sender.desk;
         desk.sending(&mut self.hold, self.stop).await?;
+        failpoint!("request.sending");
         let answer = self.sender.api.send(&leg.shipment).await;
+        failpoint!("request.answered");
         drop(place);
         match answer {
             Ok(accepted) => {

@@ -216,6 +216,7 @@ impl Session {
             return Ok(());
         }
         self.pulse.data();
+        failpoint!("frame.read");
         let delivery = self.delivery(frame, answers.clone());
         if reported.is_none_or(|at| delivery.received.duration_since(at) >= REPORT_EVERY) {
             *reported = Some(delivery.received);
