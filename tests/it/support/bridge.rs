@@ -1,6 +1,6 @@
 //! The bridge as users run it: its own process, configured by a file, observed over its admin port.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     dir: Option<TempDir>,
     arguments: Vec<String>,
     wrapper: Vec<String>,
+    program: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -44,6 +46,8 @@ impl Setup {
             dir: None,
             arguments: Vec::new(),
             wrapper: Vec::new(),
+            program: PathBuf::from(PROGRAM),
+            environment: Vec::new(),
         }
     }
 
@@ -92,6 +96,18 @@ impl Setup {
         self
     }
 
+    /// Another build of the bridge.
+    pub(crate) fn program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// A variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The folder of an earlier life, with its spool.
     pub(crate) fn in_dir(mut self, dir: TempDir) -> Self {
         self.dir = Some(dir);
@@ -132,10 +148,10 @@ impl Setup {
             .open(dir.path().join("log"))
             .unwrap();
         let mut command = match self.wrapper.split_first() {
-            None => Command::new(PROGRAM),
+            None => Command::new(&self.program),
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(dir.path()).arg(PROGRAM);
+                command.args(arguments).arg(dir.path()).arg(&self.program);
                 command
             }
         };
@@ -144,6 +160,7 @@ impl Setup {
             .arg("--config")
             .arg(dir.path().join("config.toml"))
             .args(&self.arguments)
+            .envs(self.environment)
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy")
             .stdout(Stdio::null())
