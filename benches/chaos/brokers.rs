@@ -1,6 +1,7 @@
 //! The broker of a row: one nats-server, or three with every route between them behind a proxy.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use async_nats::ServerAddr;
 use async_nats::jetstream::Context;
@@ -19,10 +20,15 @@ pub(crate) struct Brokers {
 }
 
 impl Brokers {
-    /// One server that runs, with more lines in its configuration.
-    pub(crate) async fn single(extra: &str) -> Self {
+    /// One server that runs, with more lines in its configuration, after `prepare` saw the folder of
+    /// its store.
+    pub(crate) async fn single(extra: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let mut node = Nats::absent_with(extra.to_owned());
+        std::fs::create_dir_all(node.store()).unwrap();
+        prepare(&node.store());
+        node.restart().await;
         Self {
-            nodes: vec![Nats::start_with(extra).await],
+            nodes: vec![node],
             routes: BTreeMap::new(),
         }
     }

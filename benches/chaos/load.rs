@@ -38,6 +38,9 @@ pub(crate) struct Amount {
     pub(crate) requests: u64,
     /// Chats on each side.
     pub(crate) chats: usize,
+    /// Whether requests answer in the chats of the bursts and mention somebody, so that they take
+    /// the session webhook.
+    pub(crate) answers: bool,
 }
 
 impl Default for Amount {
@@ -46,6 +49,7 @@ impl Default for Amount {
             burst: BURST_RATE,
             requests: REQUESTS,
             chats: 50,
+            answers: false,
         }
     }
 }
@@ -117,7 +121,7 @@ async fn ask(jetstream: Context, amount: Amount, stop: CancellationToken) -> Req
             () = stop.cancelled() => break,
             _ = beat.tick() => {
                 for _ in 0..batch {
-                    open.push(request(&jetstream, number, amount.chats));
+                    open.push(request(&jetstream, number, amount));
                     number += 1;
                 }
             }
@@ -131,10 +135,20 @@ async fn ask(jetstream: Context, amount: Amount, stop: CancellationToken) -> Req
 }
 
 /// Publishes one request until the broker has accepted it.
-async fn request(jetstream: &Context, number: u64, chats: usize) -> (String, (u64, String)) {
+async fn request(jetstream: &Context, number: u64, amount: Amount) -> (String, (u64, String)) {
     let id = format!("order-{number}");
-    let chat = format!("cidOrders{:03}==", number as usize % chats);
-    let body = json!({"id": id, "text": id}).to_string();
+    let chat = number as usize % amount.chats;
+    let (chat, body) = if amount.answers {
+        let mention = json!({"users": ["load-user"]});
+        let body = json!({"id": id, "text": id, "mention": mention});
+        (format!("cidBurst{chat:06}=="), body)
+    } else {
+        (
+            format!("cidOrders{chat:03}=="),
+            json!({"id": id, "text": id}),
+        )
+    };
+    let body = body.to_string();
     loop {
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", id.as_str());

@@ -15,6 +15,7 @@
 )]
 
 mod brokers;
+mod disk;
 mod load;
 mod proxy;
 mod report;
@@ -89,7 +90,7 @@ async fn one(scenario: &Scenario, seed: u64) -> Outcome {
     });
     let running = (scenario.run)(fastrand::Rng::with_seed(seed));
     match AssertUnwindSafe(running).catch_unwind().await {
-        Ok(Ok((books, rested))) => Outcome::Settled { books, rested },
+        Ok(Ok(books)) => Outcome::Settled(books),
         Ok(Err(NotRun(why))) => Outcome::NotRun(why),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();

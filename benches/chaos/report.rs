@@ -32,6 +32,7 @@ const COLUMNS: &[&str] = &[
     "double",
     "untrue",
     "recovery in / out, s",
+    "aim, s",
     "aims",
 ];
 
@@ -125,7 +126,7 @@ fn head() -> String {
 
 fn line(scenario: &Scenario, outcome: &Outcome) -> String {
     let books = match outcome {
-        Outcome::Settled { books, .. } => books,
+        Outcome::Settled(books) => books,
         Outcome::NotRun(_) => return single(scenario, "not run"),
         Outcome::Broken(_) => return single(scenario, "**broken**"),
     };
@@ -136,7 +137,7 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
         format!("**missed**: {}", missed.join("; "))
     };
     let cells = [
-        scenario.name.to_owned(),
+        scenario.name.clone(),
         books.sent.to_string(),
         books.frames.to_string(),
         books.acked.to_string(),
@@ -154,6 +155,7 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
             seconds(books.recovery_in),
             seconds(books.recovery_out)
         ),
+        scenario.recovery.as_secs().to_string(),
         aims,
     ];
     format!("| {} |", cells.join(" | "))

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use crate::settle::Books;
 
 /// A row that is running.
-pub(crate) type Running = Pin<Box<dyn Future<Output = Result<(Books, Duration), NotRun>>>>;
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Books, NotRun>>>>;
 
 /// Why a row could not be run here.
 #[derive(Debug, Clone)]
@@ -25,16 +25,15 @@ pub(crate) enum Set {
 }
 
 /// One scenario.
-#[derive(Clone, Copy)]
 pub(crate) struct Scenario {
     /// What `ONLY` takes, and what the ledger says.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// The smallest set that it is in.
     pub(crate) set: Set,
     /// The aim for recovery.
     pub(crate) recovery: Duration,
     /// Runs it.
-    pub(crate) run: fn(Rng) -> Running,
+    pub(crate) run: Box<dyn Fn(Rng) -> Running>,
 }
 
 /// Recovery after a fault that leaves every process where it is.
@@ -45,12 +44,7 @@ pub(crate) const TAKEOVER: Duration = Duration::from_secs(10);
 /// A row of the ledger.
 pub(crate) enum Outcome {
     /// It ran.
-    Settled {
-        /// What it came to.
-        books: Books,
-        /// How long everything took to come to rest after the load.
-        rested: Duration,
-    },
+    Settled(Books),
     /// It could not be run here.
     NotRun(String),
     /// It broke off.
@@ -61,7 +55,7 @@ impl Outcome {
     /// What it misses of its aims; empty when it meets them all.
     pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
         let books = match self {
-            Self::Settled { books, .. } => books,
+            Self::Settled(books) => books,
             Self::NotRun(_) => return Vec::new(),
             Self::Broken(why) => return vec![format!("broke off: {why}")],
         };

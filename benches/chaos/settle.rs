@@ -112,7 +112,7 @@ impl Books {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for sent in sim.delivered() {
-            let id = sent.text().to_owned();
+            let id = order_in(sent.text()).to_owned();
             if let Some((sequence, chat)) = requested.get(&id) {
                 let before = newest.insert(chat.clone(), *sequence);
                 let overtook = before.is_some_and(|before| before > *sequence);
@@ -137,6 +137,14 @@ impl Books {
             }
         }
     }
+}
+
+/// The id of a request in what people see of it, mentions aside.
+fn order_in(text: &str) -> &str {
+    let mut words = text.split_whitespace();
+    words
+        .find(|word| word.starts_with("order-"))
+        .unwrap_or(text)
 }
 
 /// The frames that carry messages.

@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::brokers::Brokers;
+use crate::disk::Disk;
 use crate::load::{Amount, Load, Requested};
 use crate::proxy::Proxy;
 use crate::settle::{Books, all_acked};
 use crate::support::books::persistent;
 use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM, Setup};
-use crate::support::wait;
+use crate::support::{free_port, wait};
 
 /// Load before anything breaks.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -51,6 +52,12 @@ pub(crate) struct Plan {
     pub(crate) account: &'static str,
     /// Keys of the spool.
     pub(crate) spool: &'static str,
+    /// Keys of the broker's section.
+    pub(crate) nats: &'static str,
+    /// Size of a file system of its own under the spool.
+    pub(crate) spool_disk: Option<&'static str>,
+    /// The same under the store of the broker.
+    pub(crate) store_disk: Option<&'static str>,
     /// Changes the simulator.
     pub(crate) sim: fn(&mut SimOptions),
 }
@@ -66,6 +73,9 @@ impl Default for Plan {
             tail: TAIL,
             account: "rate = 1000",
             spool: "",
+            nats: "",
+            spool_disk: None,
+            store_disk: None,
             sim: |_| {},
         }
     }
@@ -91,6 +101,8 @@ pub(crate) enum Life {
 
 /// One row while it runs.
 pub(crate) struct Stage {
+    /// File systems of the row; let go of before the folders that they are mounted on.
+    pub(crate) disks: Vec<Disk>,
     /// What it stands on.
     pub(crate) plan: Plan,
     /// The broker.
@@ -115,8 +127,14 @@ fn host_of(url: &str) -> String {
 impl Stage {
     /// Everything up but the bridges.
     pub(crate) async fn set(plan: Plan, rng: Rng) -> Self {
+        let mut disks = Vec::new();
         let brokers = match plan.servers {
-            1 => Brokers::single(plan.server_extra).await,
+            1 => {
+                let mount = |store: &Path| {
+                    disks.extend(plan.store_disk.map(|size| Disk::mount(store, size)));
+                };
+                Brokers::single(plan.server_extra, mount).await
+            }
             _ => Brokers::cluster(plan.server_extra).await,
         };
         let mut options = SimOptions {
@@ -136,22 +154,17 @@ impl Stage {
             None
         };
         if let Some(net) = &net {
-            options.public_gateway_url = Some(format!("ws://{}/connect", net.gateway.address()));
-        }
-        // The gateway's own port is not in its public address.
-        if net.is_some() {
-            let port = crate::support::free_port();
+            let port = free_port();
             options.gateway_listen.set_port(port);
-            net.as_ref()
-                .unwrap()
-                .gateway
-                .forward_to(&format!("127.0.0.1:{port}"));
+            net.gateway.forward_to(&format!("127.0.0.1:{port}"));
+            options.public_gateway_url = Some(format!("ws://{}/connect", net.gateway.address()));
         }
         let sim = Sim::start(options).await.unwrap();
         if let Some(net) = &net {
             net.api.forward_to(&host_of(sim.api_url()));
         }
         Self {
+            disks,
             plan,
             brokers,
             sim: Arc::new(sim),
@@ -167,8 +180,15 @@ impl Stage {
     pub(crate) async fn up(plan: Plan, rng: Rng) -> Self {
         let mut stage = Self::set(plan, rng).await;
         for _ in 0..stage.plan.bridges {
-            let bridge = stage.setup().start().await;
-            stage.lives.push(Life::Up(bridge));
+            let dir = TempDir::new().unwrap();
+            if let Some(size) = stage.plan.spool_disk {
+                let spool = dir.path().join("spool");
+                std::fs::create_dir(&spool).unwrap();
+                stage.disks.push(Disk::mount(&spool, size));
+            }
+            stage.lives.push(Life::Down(dir));
+            let number = stage.lives.len() - 1;
+            stage.start(number).await;
         }
         stage.all_ready().await;
         stage.start_load().await;
@@ -195,6 +215,7 @@ impl Stage {
         Setup::new(&broker, &api)
             .program(bridge_program())
             .nats(&format!("replicas = {}", self.plan.servers))
+            .nats(self.plan.nats)
             .account(self.plan.account)
             .spool(self.plan.spool)
     }
@@ -274,17 +295,14 @@ impl Stage {
     }
 
     /// Lets the load run on, stops it, waits until everything is at rest, and settles the books.
-    pub(crate) async fn settle(mut self) -> (Books, Duration) {
+    pub(crate) async fn settle(mut self) -> Books {
         let ended = self.ended.expect("a row says when its fault is over");
         self.sim.clear_faults();
         sleep(self.plan.tail).await;
         let requested = self.load.take().unwrap().stop().await;
         let jetstream = self.brokers.jetstream().await;
-        let since = Instant::now();
         self.rest(&jetstream, &requested).await;
-        let rested = since.elapsed();
-        let books = Books::settle(&self.sim, &jetstream, &requested, ended).await;
-        (books, rested)
+        Books::settle(&self.sim, &jetstream, &requested, ended).await
     }
 
     /// Waits until every message is acked or will not come again, and every request has ended; not
