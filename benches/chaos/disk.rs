@@ -32,11 +32,10 @@ impl Disk {
         Self(path.to_owned())
     }
 
-    /// Lets nobody write, or everybody again.
-    pub(crate) fn read_only(&self, only: bool) {
-        let options = if only { "remount,ro" } else { "remount,rw" };
-        // A file that is open for writing keeps the system from it; the next look may succeed.
-        assert!(run("mount", &["-o", options], &self.0) || only, "{options}");
+    /// Lets nobody write from now on, or everybody again. No file on it may be open for writing.
+    pub(crate) fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        assert!(run("mount", &["-o", &options], &self.0), "{options}");
     }
 
     /// Takes all that is left.

@@ -17,11 +17,15 @@
 mod brokers;
 mod disk;
 mod load;
+#[expect(dead_code, reason = "shared with the benchmark, which uses the rest")]
+#[path = "../path/process.rs"]
+mod process;
 mod proxy;
 mod report;
 mod row;
 mod rows;
 mod settle;
+mod soak;
 mod stage;
 #[expect(dead_code, reason = "shared with the tests, which use the rest")]
 #[path = "../../tests/it/support/mod.rs"]
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
+    stage::check_builds();
+    if variable("SOAK").is_some() {
+        return soak::run().await;
+    }
     let seed =
         variable("SEED").map_or_else(|| fastrand::u64(..1_000_000), |text| text.parse().unwrap());
     let set = if variable("FULL").is_some() {

@@ -359,6 +359,19 @@ fn bridge_program() -> PathBuf {
     std::env::var_os("CHAOS_BRIDGE").map_or_else(|| PathBuf::from(PROGRAM), PathBuf::from)
 }
 
+/// Fails when the bridge under test carries fail points; only the armed build may.
+pub(crate) fn check_builds() {
+    let armed = |program: &Path| {
+        let bytes = std::fs::read(program).unwrap();
+        let mark = b"FAILPOINT";
+        bytes.windows(mark.len()).any(|window| window == mark)
+    };
+    assert!(!armed(&bridge_program()), "this build has fail points");
+    if let Some(program) = armed_program() {
+        assert!(armed(&program), "{} has none", program.display());
+    }
+}
+
 /// The bridge with fail points, when it was built.
 pub(crate) fn armed_program() -> Option<PathBuf> {
     std::env::var_os("CHAOS_ARMED_BRIDGE").map(PathBuf::from)

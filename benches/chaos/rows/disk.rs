@@ -1,14 +1,20 @@
 //! The disk is full, read-only or damaged, under the spool and under the broker.
 
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::Stdio;
+use std::time::Duration;
 
 use fastrand::Rng;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
 
 use super::{full, seconds, short, staged};
 use crate::disk::may_mount;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
+use crate::support::bridge::PROGRAM;
 
 pub(super) fn rows() -> Vec<Scenario> {
     vec![
@@ -33,7 +39,7 @@ pub(super) fn rows() -> Vec<Scenario> {
             };
             mounted(plan, rng, broker_full)
         }),
-        full("spool read-only, broker out 6 s", |rng| {
+        full("started on a read-only spool", |rng| {
             let plan = Plan {
                 spool_disk: Some("64m"),
                 ..Plan::default()
@@ -41,9 +47,10 @@ pub(super) fn rows() -> Vec<Scenario> {
             mounted(plan, rng, read_only)
         }),
         short("torn tail of the spool", |rng| {
-            staged(Plan::default(), rng, async |stage| {
-                damaged(stage, tear).await
-            })
+            staged(Plan::default(), rng, torn)
+        }),
+        full("flipped byte in the spool", |rng| {
+            staged(Plan::default(), rng, flipped)
         }),
     ]
 }
@@ -79,44 +86,86 @@ async fn broker_full(stage: &mut Stage) {
     stage.over();
 }
 
+/// A bridge that cannot write its spool does not pretend to have one: it says so and ends.
 async fn read_only(stage: &mut Stage) {
     stage.between(100, 1000).await;
-    stage.brokers.nodes[0].kill();
     stage.kill(0);
-    stage.disks[0].read_only(true);
-    stage.disks[0].read_only(false);
+    stage.disks[0].remount("ro");
+    let complaint = refused(stage).await.expect("a bridge that does not start");
+    assert!(complaint.contains("spool"), "{complaint}");
+    stage.disks[0].remount("rw");
     stage.start(0).await;
-    seconds(6).await;
-    stage.brokers.nodes[0].restart().await;
     stage.over();
 }
 
-/// Kills the bridge while its spool holds what it acknowledged, and damages the file.
-async fn damaged(stage: &mut Stage, damage: impl FnOnce(&mut std::fs::File, &mut Rng)) {
+/// Starts the bridge where it may refuse; what it said when it did, nothing when it runs.
+async fn refused(stage: &mut Stage) -> Option<String> {
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .args(["run", "--config"])
+        .arg(stage.dir(0).join("config.toml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let ended = timeout(Duration::from_secs(5), child.wait()).await.ok()?;
+    assert_ne!(ended.unwrap().code(), Some(0));
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().unwrap();
+    stderr.read_to_string(&mut said).await.unwrap();
+    Some(said)
+}
+
+/// Kills the bridge while its spool holds what it acknowledged; the file of the spool.
+async fn orphan(stage: &mut Stage) -> File {
     stage.between(100, 1000).await;
     stage.brokers.nodes[0].kill();
     stage.between(2500, 4000).await;
     stage.kill(0);
     let path = stage.dir(0).join("spool/spool.redb");
-    let mut file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    damage(&mut file, &mut stage.rng);
+    File::options().read(true).write(true).open(path).unwrap()
+}
+
+/// What a power cut leaves behind the last commit: part of a page, and no whole one.
+async fn torn(stage: &mut Stage) {
+    let mut file = orphan(stage).await;
+    let torn: Vec<u8> = (0..stage.rng.usize(1..4096))
+        .map(|_| stage.rng.u8(..))
+        .collect();
+    file.seek(SeekFrom::End(0)).unwrap();
+    file.write_all(&torn).unwrap();
+    file.sync_all().unwrap();
     stage.brokers.nodes[0].restart().await;
     stage.start(0).await;
     stage.over();
 }
 
-/// What a power cut leaves behind the last commit: part of a page, and no whole one.
-fn tear(file: &mut std::fs::File, rng: &mut Rng) {
-    file.seek(SeekFrom::End(0)).unwrap();
-    let torn: Vec<u8> = (0..rng.usize(1..4096)).map(|_| rng.u8(..)).collect();
-    file.write_all(&torn).unwrap();
-    file.sync_all().unwrap();
-    let mut header = [0; 9];
-    file.rewind().unwrap();
-    file.read_exact(&mut header).unwrap();
-    assert_eq!(&header[..4], b"redb");
+/// A byte of a message turns into another. The only copy of an acknowledged frame is damaged, so the
+/// most that can be asked is that the bridge says so and sends nothing else in its place: then
+/// somebody brings the file back.
+async fn flipped(stage: &mut Stage) {
+    let mut file = orphan(stage).await;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    let mark = b"\"conversationId\"";
+    let places: Vec<usize> = bytes
+        .windows(mark.len())
+        .enumerate()
+        .filter(|(_, window)| window == mark)
+        .map(|(at, _)| at)
+        .collect();
+    let at = places[stage.rng.usize(..places.len())];
+    let mut put = |byte: u8| {
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(&[byte]).unwrap();
+        file.sync_all().unwrap();
+    };
+    put(b'!');
+    stage.brokers.nodes[0].restart().await;
+    if let Some(complaint) = refused(stage).await {
+        assert!(complaint.contains("spool"), "{complaint}");
+        put(bytes[at]);
+    }
+    stage.start(0).await;
+    stage.over();
 }
