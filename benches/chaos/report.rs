@@ -128,7 +128,7 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
     let books = match outcome {
         Outcome::Settled(books) => books,
         Outcome::NotRun(_) => return single(scenario, "not run"),
-        Outcome::Broken(_) => return single(scenario, "**broken**"),
+        Outcome::Broken(why) => return single(scenario, &format!("**broke off**: {why}")),
     };
     let missed = outcome.misses(scenario);
     let aims = if missed.is_empty() {

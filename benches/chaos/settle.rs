@@ -61,12 +61,7 @@ impl Books {
         let mut books = Self::default();
         books.inbound(sim, jetstream, fault_ended).await;
         books.outbound(sim, jetstream, requested).await;
-        let sent = sim.delivered();
-        let again = sent
-            .iter()
-            .map(|sent| sent.at)
-            .find(|at| *at >= fault_ended);
-        books.recovery_out = again.map(|at| at.since(fault_ended));
+        books.recovery_out = sends_again(sim, fault_ended);
         books
     }
 
@@ -168,6 +163,21 @@ pub(crate) fn all_acked(sim: &Sim) -> bool {
         }
     }
     open.is_empty()
+}
+
+/// Whether frames are acked and requests sent again.
+pub(crate) fn recovered(sim: &Sim, fault_ended: Timestamp) -> bool {
+    sends_again(sim, fault_ended).is_some() && recovery(&bot_frames(sim), fault_ended).is_some()
+}
+
+/// When something is sent again.
+fn sends_again(sim: &Sim, fault_ended: Timestamp) -> Option<Duration> {
+    let sent = sim.delivered();
+    let after = sent
+        .iter()
+        .map(|sent| sent.at)
+        .find(|at| *at >= fault_ended)?;
+    Some(after.since(fault_ended))
 }
 
 /// When frames are acked in time again: the first such ack, and no frame pushed first after that

@@ -15,15 +15,17 @@ use crate::brokers::Brokers;
 use crate::disk::Disk;
 use crate::load::{Amount, Load, Requested};
 use crate::proxy::Proxy;
-use crate::settle::{Books, all_acked};
+use crate::settle::{Books, all_acked, recovered};
 use crate::support::books::persistent;
 use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM, Setup};
 use crate::support::{free_port, wait};
 
 /// Load before anything breaks.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Load after it, so that recovery shows.
+/// Longest load after it, so that recovery shows.
 const TAIL: Duration = Duration::from_secs(4);
+/// Load after both sides go again.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 /// Until DingTalk pushes again what was not acked; it does so several times.
 const AGAIN: Duration = Duration::from_secs(4);
 /// How often.
@@ -46,7 +48,7 @@ pub(crate) struct Plan {
     pub(crate) proxied: bool,
     /// Load.
     pub(crate) amount: Amount,
-    /// Load after the fault.
+    /// Longest load after the fault, while there is no recovery.
     pub(crate) tail: Duration,
     /// Keys of the account.
     pub(crate) account: &'static str,
@@ -298,11 +300,24 @@ impl Stage {
     pub(crate) async fn settle(mut self) -> Books {
         let ended = self.ended.expect("a row says when its fault is over");
         self.sim.clear_faults();
-        sleep(self.plan.tail).await;
+        self.recover(ended).await;
         let requested = self.load.take().unwrap().stop().await;
         let jetstream = self.brokers.jetstream().await;
         self.rest(&jetstream, &requested).await;
         Books::settle(&self.sim, &jetstream, &requested, ended).await
+    }
+
+    /// Lets the load run on until both sides go again, and a while longer so that it shows whether
+    /// they stay up.
+    async fn recover(&self, ended: Timestamp) {
+        let deadline = Instant::now() + self.plan.tail;
+        while Instant::now() < deadline {
+            sleep(LOOK).await;
+            if recovered(&self.sim, ended) {
+                break;
+            }
+        }
+        sleep(AFTERWARDS).await;
     }
 
     /// Waits until every message is acked or will not come again, and every request has ended; not
