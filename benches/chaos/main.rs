@@ -1,7 +1,7 @@
 //! The loss ledger: the bridge between a real broker and a simulated DingTalk, under load, while
 //! everything breaks that can; then the books of both sides are settled message by message.
 //!
-//! `make chaos` runs the short set; `FULL=1` all, `ONLY=<part of a name>` some, `SEED=<n>` repeats
+//! `make chaos` runs the short set; `FULL=1` all, `ONLY=<parts of names>` some, separated by commas, `SEED=<n>` repeats
 //! the moments and targets of a run, `SOAK=1` watches memory and descriptors instead.
 
 #![expect(
@@ -64,7 +64,7 @@ async fn run() -> ExitCode {
     };
     let only = variable("ONLY");
     let chosen = |scenario: &Scenario| match &only {
-        Some(part) => scenario.name.contains(part.as_str()),
+        Some(parts) => parts.split(',').any(|part| scenario.name.contains(part)),
         None => scenario.set <= set,
     };
     let mut ledger = Ledger::new(seed);

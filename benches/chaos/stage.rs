@@ -23,7 +23,7 @@ use crate::support::{free_port, wait};
 /// Load before anything breaks.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Longest load after it, so that recovery shows.
-const TAIL: Duration = Duration::from_secs(4);
+const TAIL: Duration = Duration::from_secs(10);
 /// Load after both sides go again.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 /// Until DingTalk pushes again what was not acked; it does so several times.
