@@ -260,11 +260,12 @@ impl Stage {
         std::mem::replace(&mut self.lives[number], empty)
     }
 
-    /// Kills a bridge with SIGKILL.
+    /// Kills a bridge with SIGKILL, unless it is down already.
     pub(crate) fn kill(&mut self, number: usize) {
-        if let Life::Up(bridge) = self.take(number) {
-            self.lives[number] = Life::Down(bridge.kill());
-        }
+        self.lives[number] = Life::Down(match self.take(number) {
+            Life::Up(bridge) => bridge.kill(),
+            Life::Down(dir) => dir,
+        });
     }
 
     /// Waits until a bridge has ended by itself; how.
@@ -285,10 +286,10 @@ impl Stage {
 
     /// The same, set up in another way.
     pub(crate) async fn start_as(&mut self, number: usize, setup: Setup) {
-        if let Life::Down(dir) = self.take(number) {
-            let bridge = setup.in_dir(dir).start().await;
-            self.lives[number] = Life::Up(bridge);
-        }
+        let Life::Down(dir) = self.take(number) else {
+            panic!("bridge {number} is up");
+        };
+        self.lives[number] = Life::Up(setup.in_dir(dir).start().await);
     }
 
     /// The fault is over: recovery counts from here.
