@@ -7,6 +7,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
+    clippy::print_stderr,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -15,6 +16,7 @@
 )]
 
 mod brokers;
+mod builds;
 mod disk;
 mod load;
 #[expect(dead_code, reason = "shared with the benchmark, which uses the rest")]
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> ExitCode {
-    stage::check_builds();
+    builds::check_builds();
     if variable("SOAK").is_some() {
         return soak::run().await;
     }

@@ -1,6 +1,6 @@
 //! One row while it runs: broker, simulated DingTalk, bridges, load, and what may stand between.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::brokers::Brokers;
+use crate::builds::{bridge_program, replacement};
 use crate::disk::Disk;
 use crate::load::{Amount, Load, Requested};
 use crate::proxy::Proxy;
 use crate::settle::{Books, all_acked, recovered};
 use crate::support::books::persistent;
-use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM, Setup};
+use crate::support::bridge::{Bridge, CLIENT_ID, Setup};
 use crate::support::{free_port, wait};
 
 /// Load before anything breaks.
@@ -207,6 +208,11 @@ impl Stage {
 
     /// How a bridge of this row is set up.
     pub(crate) fn setup(&self) -> Setup {
+        self.setup_of(&bridge_program(), &[])
+    }
+
+    /// The same for another build, with variables in its environment.
+    pub(crate) fn setup_of(&self, program: &Path, variables: &[(&str, &str)]) -> Setup {
         let (broker, api) = match &self.net {
             None => (self.brokers.url(), self.sim.api_url().to_owned()),
             Some(net) => (
@@ -215,7 +221,7 @@ impl Stage {
             ),
         };
         Setup::new(&broker, &api)
-            .program(bridge_program())
+            .through(&["sh", "-c", &replacement(program, variables), "sh"])
             .nats(&format!("replicas = {}", self.plan.servers))
             .nats(self.plan.nats)
             .account(self.plan.account)
@@ -368,27 +374,4 @@ async fn count(jetstream: &Context, stream: &str) -> Option<u64> {
             .map(|info| info.state.messages)
     };
     tokio::time::timeout(wait::PATIENCE, look).await.ok()?
-}
-
-/// The bridge as it is built for people, or another build that the environment names.
-fn bridge_program() -> PathBuf {
-    std::env::var_os("CHAOS_BRIDGE").map_or_else(|| PathBuf::from(PROGRAM), PathBuf::from)
-}
-
-/// Fails when the bridge under test carries fail points; only the armed build may.
-pub(crate) fn check_builds() {
-    let armed = |program: &Path| {
-        let bytes = std::fs::read(program).unwrap();
-        let mark = b"FAILPOINT";
-        bytes.windows(mark.len()).any(|window| window == mark)
-    };
-    assert!(!armed(&bridge_program()), "this build has fail points");
-    if let Some(program) = armed_program() {
-        assert!(armed(&program), "{} has none", program.display());
-    }
-}
-
-/// The bridge with fail points, when it was built.
-pub(crate) fn armed_program() -> Option<PathBuf> {
-    std::env::var_os("CHAOS_ARMED_BRIDGE").map(PathBuf::from)
 }

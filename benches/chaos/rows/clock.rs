@@ -5,6 +5,7 @@ use std::path::Path;
 use fastrand::Rng;
 
 use super::{full, seconds, staged};
+use crate::builds::bridge_program;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
@@ -50,12 +51,14 @@ async fn jump(rng: Rng, by: &str) -> Result<Books, NotRun> {
     std::fs::write(clock.path(), "+0\n").unwrap();
     staged(super::taken_over(), rng, async |stage: &mut Stage| {
         stage.kill(0);
-        let setup = stage
-            .setup()
-            .variable("LD_PRELOAD", library)
-            .variable("FAKETIME_TIMESTAMP_FILE", &clock.path().to_string_lossy())
-            .variable("FAKETIME_CACHE_DURATION", "1")
-            .variable("DONT_FAKE_MONOTONIC", "1");
+        let file = clock.path().to_string_lossy();
+        let variables = [
+            ("LD_PRELOAD", *library),
+            ("FAKETIME_TIMESTAMP_FILE", &file),
+            ("FAKETIME_CACHE_DURATION", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let setup = stage.setup_of(&bridge_program(), &variables);
         stage.start_as(0, setup).await;
         stage.all_ready().await;
         stage.between(2000, 3000).await;

@@ -54,71 +54,96 @@ fn gateway() -> Vec<Scenario> {
     ]
 }
 
-/// How the API answers so many sends, and whether the short set has it.
+/// A fault of the API under the name of its row.
+type Named = (&'static str, Fault);
+
+/// The API answers so many sends in another way.
 fn calls() -> Vec<Scenario> {
-    let refuse = |how, times| Fault::Refuse {
+    let run = |fault: Fault| {
+        move |rng| {
+            let fault = fault.clone();
+            staged(taken_over(), rng, async move |stage: &mut Stage| {
+                stage.between(100, 1500).await;
+                stage.sim.inject(fault).await.unwrap();
+                // Long enough for all of them to be used up and for the longest deadline.
+                seconds(12).await;
+                stage.over();
+            })
+        }
+    };
+    let mut rows: Vec<Scenario> = Vec::new();
+    rows.extend(telling_calls().map(|(name, fault)| short(name, run(fault))));
+    rows.extend(refused_calls().map(|(name, fault)| full(name, run(fault))));
+    rows.extend(broken_calls().map(|(name, fault)| full(name, run(fault))));
+    rows
+}
+
+fn refuse(how: CallRefusal, times: u32) -> Fault {
+    Fault::Refuse {
         path: send(),
         how,
         times: Some(times),
-    };
-    let reject = |status, body: &str| Fault::Reject {
+    }
+}
+
+fn reject(status: u16) -> Fault {
+    Fault::Reject {
         path: send(),
         status,
-        body: body.to_owned(),
+        body: String::new(),
         times: Some(30),
-    };
-    let path = send;
-    let times = Some(20);
-    let short_ones = [
+    }
+}
+
+fn apply_then_fail(status: u16) -> Fault {
+    Fault::ApplyThenFail {
+        path: send(),
+        status,
+        times: TWENTY,
+    }
+}
+
+const TWENTY: Option<u32> = Some(20);
+
+fn telling_calls() -> [Named; 3] {
+    let path = send();
+    let times = TWENTY;
+    [
         ("403 QPS limit, 100 times", refuse(CallRefusal::Qps, 100)),
-        (
-            "500 after applying, 20 times",
-            Fault::ApplyThenFail {
-                path: path(),
-                status: 500,
-                times,
-            },
-        ),
+        ("500 after applying, 20 times", apply_then_fail(500)),
         (
             "no answer after applying, 20 times",
-            Fault::ApplyThenHold {
-                path: path(),
-                times,
-            },
+            Fault::ApplyThenHold { path, times },
         ),
-    ];
-    let full_ones = [
-        ("401 in mid-run", refuse(CallRefusal::InvalidToken, 1)),
-        ("429, 100 times", refuse(CallRefusal::Busy, 100)),
-        (
-            "500 before applying, 30 times",
-            refuse(CallRefusal::SystemError, 30),
-        ),
-        ("503, 30 times", refuse(CallRefusal::ServiceBusy, 30)),
-        ("504, 30 times", refuse(CallRefusal::GatewayTimeout, 30)),
+    ]
+}
+
+fn refused_calls() -> [Named; 11] {
+    use CallRefusal::{
+        Busy, GatewayTimeout, Html, InvalidToken, ServiceBusy, SystemError, UnknownSendResult,
+    };
+    [
+        ("401 in mid-run", refuse(InvalidToken, 1)),
+        ("429, 100 times", refuse(Busy, 100)),
+        ("500 before applying, 30 times", refuse(SystemError, 30)),
+        ("503, 30 times", refuse(ServiceBusy, 30)),
+        ("504, 30 times", refuse(GatewayTimeout, 30)),
         (
             "unknown.send.result, 30 times",
-            refuse(CallRefusal::UnknownSendResult, 30),
+            refuse(UnknownSendResult, 30),
         ),
-        ("HTML body, 30 times", refuse(CallRefusal::Html, 30)),
-        ("empty 200, 30 times", reject(200, "")),
-        ("empty 502, 30 times", reject(502, "")),
-        (
-            "503 after applying, 20 times",
-            Fault::ApplyThenFail {
-                path: path(),
-                status: 503,
-                times,
-            },
-        ),
-        (
-            "429 after applying, 20 times",
-            Fault::ApplyThenFail {
-                path: path(),
-                status: 429,
-                times,
-            },
-        ),
+        ("HTML body, 30 times", refuse(Html, 30)),
+        ("empty 200, 30 times", reject(200)),
+        ("empty 502, 30 times", reject(502)),
+        ("503 after applying, 20 times", apply_then_fail(503)),
+        ("429 after applying, 20 times", apply_then_fail(429)),
+    ]
+}
+
+fn broken_calls() -> [Named; 4] {
+    let path = send;
+    let times = TWENTY;
+    [
         (
             "no answer and nothing applied, 20 times",
             Fault::Hold {
@@ -148,24 +173,7 @@ fn calls() -> Vec<Scenario> {
                 times,
             },
         ),
-    ];
-    let named = |(name, fault): (&'static str, Fault)| {
-        let run = move |rng| {
-            let fault = fault.clone();
-            staged(taken_over(), rng, async move |stage: &mut Stage| {
-                stage.between(100, 1500).await;
-                stage.sim.inject(fault).await.unwrap();
-                // Long enough for all of them to be used up and for the longest deadline.
-                seconds(12).await;
-                stage.over();
-            })
-        };
-        (name, run)
-    };
-    let mut rows: Vec<Scenario> = Vec::new();
-    rows.extend(short_ones.map(named).map(|(name, run)| short(name, run)));
-    rows.extend(full_ones.map(named).map(|(name, run)| full(name, run)));
-    rows
+    ]
 }
 
 fn states() -> Vec<Scenario> {

@@ -10,11 +10,11 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::{full, seconds, short, staged};
+use crate::builds::bridge_program;
 use crate::disk::may_mount;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
-use crate::support::bridge::PROGRAM;
 
 pub(super) fn rows() -> Vec<Scenario> {
     vec![
@@ -100,7 +100,7 @@ async fn read_only(stage: &mut Stage) {
 
 /// Starts the bridge where it may refuse; what it said when it did, nothing when it runs.
 async fn refused(stage: &mut Stage) -> Option<String> {
-    let mut child = tokio::process::Command::new(PROGRAM)
+    let mut child = tokio::process::Command::new(bridge_program())
         .args(["run", "--config"])
         .arg(stage.dir(0).join("config.toml"))
         .stdout(Stdio::null())

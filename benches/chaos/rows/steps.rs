@@ -6,9 +6,10 @@ use fastrand::Rng;
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
 
 use super::{full, short, staged, taken_over};
+use crate::builds::armed_program;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
-use crate::stage::{Stage, armed_program};
+use crate::stage::Stage;
 
 /// Steps of a frame, passed once for each.
 const FRAME: &[&str] = &[
@@ -72,10 +73,8 @@ async fn at(steps: &[&str], rng: Rng) -> Result<Books, NotRun> {
             // Records go into the spool and out of it in groups, so those are few.
             let most = if SPOOL.contains(step) { 3 } else { 60 };
             let pass = stage.rng.u64(1..=most);
-            let setup = stage
-                .setup()
-                .program(program.clone())
-                .variable("FAILPOINT", &format!("{step}:{pass}"));
+            let armed = format!("{step}:{pass}");
+            let setup = stage.setup_of(&program, &[("FAILPOINT", &armed)]);
             stage.start_as(0, setup).await;
             if SPOOL.contains(step) {
                 use_the_spool(stage).await;

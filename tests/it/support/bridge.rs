@@ -1,6 +1,6 @@
 //! The bridge as users run it: its own process, configured by a file, observed over its admin port.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,8 +28,6 @@ pub(crate) struct Setup {
     dir: Option<TempDir>,
     arguments: Vec<String>,
     wrapper: Vec<String>,
-    program: PathBuf,
-    environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -46,8 +44,6 @@ impl Setup {
             dir: None,
             arguments: Vec::new(),
             wrapper: Vec::new(),
-            program: PathBuf::from(PROGRAM),
-            environment: Vec::new(),
         }
     }
 
@@ -88,23 +84,14 @@ impl Setup {
 
     /// A script for `sh` that runs before the bridge in the same process, its folder being `$1`, in a
     /// mount namespace of its own.
-    pub(crate) fn after_mounting(mut self, script: &str) -> Self {
+    pub(crate) fn after_mounting(self, script: &str) -> Self {
         let script = format!("set -e; {script}; shift; exec \"$@\"");
-        self.wrapper = ["unshare", "-rm", "sh", "-c", &script, "sh"]
-            .map(ToOwned::to_owned)
-            .to_vec();
-        self
+        self.through(&["unshare", "-rm", "sh", "-c", &script, "sh"])
     }
 
-    /// Another build of the bridge.
-    pub(crate) fn program(mut self, program: PathBuf) -> Self {
-        self.program = program;
-        self
-    }
-
-    /// A variable of its environment.
-    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    /// Another program that becomes the bridge: it gets the folder and the command as arguments.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -148,10 +135,10 @@ impl Setup {
             .open(dir.path().join("log"))
             .unwrap();
         let mut command = match self.wrapper.split_first() {
-            None => Command::new(&self.program),
+            None => Command::new(PROGRAM),
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(dir.path()).arg(&self.program);
+                command.args(arguments).arg(dir.path()).arg(PROGRAM);
                 command
             }
         };
@@ -160,7 +147,6 @@ impl Setup {
             .arg("--config")
             .arg(dir.path().join("config.toml"))
             .args(&self.arguments)
-            .envs(self.environment)
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy")
             .stdout(Stdio::null())
