@@ -158,6 +158,8 @@ async fn lame_duck(stage: &mut Stage) {
         client.is_none().then_some(())
     })
     .await;
+    // It takes no more connections, and lets those that it has go one by one.
+    seconds(6).await;
     stage.brokers.nodes[0].restart().await;
     stage.over();
 }
