@@ -32,28 +32,24 @@ impl Disk {
         Self(path.to_owned())
     }
 
-    /// Lets nobody write from now on, or everybody again. No file on it may be open for writing.
-    pub(crate) fn remount(&self, mode: &str) {
-        let options = format!("remount,{mode}");
+    /// Changes an option, such as `ro`, for which no file on it may be open for writing.
+    pub(crate) fn remount(&self, option: &str) {
+        let options = format!("remount,{option}");
         assert!(run("mount", &["-o", &options], &self.0), "{options}");
     }
 
-    /// Takes all that is left.
+    /// Takes away all that is free.
     pub(crate) fn fill(&self) {
-        let filler = std::fs::File::create(self.filler()).unwrap();
-        let mut filler = std::io::BufWriter::new(filler);
-        let block = vec![0_u8; 64 * 1024];
-        while std::io::Write::write_all(&mut filler, &block).is_ok() {}
-        let _ = filler.into_parts();
+        let mut used = Command::new("df");
+        let used = used.args(["--output=used", "-k"]).arg(&self.0).output();
+        let used = String::from_utf8(used.unwrap().stdout).unwrap();
+        let used: u64 = used.lines().nth(1).unwrap().trim().parse().unwrap();
+        self.remount(&format!("size={}k", used + 64));
     }
 
-    /// Gives it back.
-    pub(crate) fn free(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
+    /// Gives so much in all.
+    pub(crate) fn grow(&self, size: &str) {
+        self.remount(&format!("size={size}"));
     }
 }
 

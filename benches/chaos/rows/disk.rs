@@ -34,7 +34,7 @@ pub(super) fn rows() -> Vec<Scenario> {
         }),
         full("disk full under the broker for 6 s", |rng| {
             let plan = Plan {
-                store_disk: Some("256m"),
+                store_disk: Some(ROOMY),
                 ..Plan::default()
             };
             mounted(plan, rng, broker_full)
@@ -54,6 +54,9 @@ pub(super) fn rows() -> Vec<Scenario> {
         }),
     ]
 }
+
+/// Room that a broker takes for plenty; memory only as far as it is used.
+const ROOMY: &str = "8g";
 
 /// A row that mounts file systems, where that is allowed.
 async fn mounted(
@@ -80,7 +83,7 @@ async fn broker_full(stage: &mut Stage) {
     stage.between(100, 1000).await;
     stage.disks[0].fill();
     seconds(6).await;
-    stage.disks[0].free();
+    stage.disks[0].grow(ROOMY);
     // JetStream may have stopped serving for good; an operator starts it again.
     stage.brokers.nodes[0].restart().await;
     stage.over();
