@@ -1,7 +1,7 @@
 # Two commands are all a newcomer needs: make demo, make test.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint schema clean
+.PHONY: help demo test bench chaos lint schema clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -20,6 +20,12 @@ bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
 	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
+
+chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, SOAK=1)
+	@server=$$(scripts/nats-server) && \
+	CARGO_TARGET_DIR=target/failpoints RUSTFLAGS="--cfg failpoints" cargo build --locked --quiet && \
+	BRIDGE_TEST_NATS_SERVER="$$server" CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk" \
+	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
 
 lint: ## Format, clippy, docs, licences
 	@cargo fmt --check

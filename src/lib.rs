@@ -17,6 +17,9 @@
 //! one chat, a *receipt* what became of a request, a *dead letter* what was given up; the *spool* holds what the
 //! broker could not take yet; a *replica* is one of several bridges on one configuration.
 
+#[macro_use]
+mod failpoint;
+
 pub mod bridge;
 pub mod broker;
 pub mod cli;

@@ -146,7 +146,9 @@ impl Drain {
             .await;
         let safe = progress.safe();
         if safe > before {
+            failpoint!("spool.drained");
             self.spool.remove_through(safe).await?;
+            failpoint!("spool.removed");
             self.metrics.spool_drained(safe - before);
             let stored = progress.media.into_iter();
             for (_, errands) in stored.filter(|(position, _)| *position <= safe) {
@@ -184,6 +186,7 @@ impl Drain {
                     }
                     progress.outstanding.push_back(position);
                     publisher.publish(position, message).await;
+                    failpoint!("spool.published");
                 }
             }
             progress.passed = position;

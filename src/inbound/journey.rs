@@ -199,7 +199,9 @@ impl Flights {
         match after_publish(&settled.result) {
             Verdict::Acknowledge(outcome) => {
                 if let Some((_, mut flight)) = departed.remove(at) {
+                    failpoint!("frame.stored");
                     flight.acknowledge(&self.metrics);
+                    failpoint!("frame.acked");
                     flight.end(outcome, &self.metrics);
                     self.errands.send(flight.media);
                 }
@@ -258,6 +260,7 @@ impl Flights {
         if self.waiting.is_empty() || self.route == Route::Broker {
             return self.start_probe();
         }
+        failpoint!("spool.append");
         let count = self.waiting.len().min(self.batch);
         self.appending.extend(self.waiting.drain(..count));
         let records = self
@@ -295,6 +298,7 @@ impl Flights {
         match after_append(&result) {
             Verdict::Acknowledge(outcome) => {
                 self.batch = APPEND;
+                failpoint!("spool.durable");
                 for mut flight in self.appending.drain(..) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);

@@ -215,6 +215,7 @@ impl Inbound {
             let Some(mut flight) = self.admitter.admit(delivery) else {
                 continue;
             };
+            failpoint!("frame.admitted");
             if self.ack == AckMode::Received {
                 flight.acknowledge(&self.metrics);
             }
@@ -228,6 +229,7 @@ impl Inbound {
                 Route::Broker => {
                     let (token, message) = self.flights.depart(flight);
                     self.publisher.publish(token, message).await;
+                    failpoint!("frame.published");
                 }
             }
         }

@@ -70,6 +70,7 @@ impl Floor {
     /// Puts a delivery into its lanes; returns it as a journey when it may start.
     pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
         let held = self.shelf.put(incoming)?;
+        failpoint!("request.pulled");
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
         let keys = LaneKey::of(subject, address.as_ref(), &held.published.payload);

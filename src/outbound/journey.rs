@@ -154,15 +154,21 @@ impl Sender {
                 return Ok(Served::Here);
             }
             Claim::Ended(done) => End::Ours(done),
-            Claim::Mine(hold) => self.send(&matter, hold, request, stop).await?,
+            Claim::Mine(hold) => {
+                failpoint!("request.claimed");
+                self.send(&matter, hold, request, stop).await?
+            }
         };
         let served = match &done {
             End::Ours(_) => Served::Here,
             End::Theirs(_) => Served::Elsewhere,
         };
         let done = done.done();
+        failpoint!("request.done");
         self.desk.close(&matter, &done).await?;
+        failpoint!("request.receipt");
         held.settle(done.dead).await;
+        failpoint!("request.acked");
         Ok(served)
     }
 

@@ -119,7 +119,9 @@ impl<'a> Trip<'a> {
         self.hold.progress.depart(audience, leg.users());
         let desk = &self.sender.desk;
         desk.sending(&mut self.hold, self.stop).await?;
+        failpoint!("request.sending");
         let answer = self.sender.api.send(&leg.shipment).await;
+        failpoint!("request.answered");
         drop(place);
         match answer {
             Ok(accepted) => {

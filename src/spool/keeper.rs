@@ -65,6 +65,7 @@ impl Keeper {
             store: None,
             marks: None,
             failure: None,
+            cramped: false,
             depth: Arc::clone(&depth),
         };
         desk.store()?;
@@ -145,6 +146,8 @@ struct Desk {
     marks: Option<Marks>,
     /// Why and when it failed.
     failure: Option<(SpoolError, Instant)>,
+    /// Whether the disk has no room even for removing.
+    cramped: bool,
     depth: Arc<Mutex<Depth>>,
 }
 
@@ -167,8 +170,7 @@ impl Desk {
                     let _ = reply.send(self.attempt(|store| store.read(after, limit)));
                 }
                 Call::Remove { position, reply } => {
-                    let removed = self.attempt(|store| store.remove_through(position));
-                    let _ = reply.send(removed);
+                    let _ = reply.send(self.remove(position));
                 }
                 Call::Probe { reply } => {
                     let _ = reply.send(self.probe());
@@ -202,6 +204,31 @@ impl Desk {
             .collect();
         let result = self.attempt(|store| store.append(&records));
         answer(fitting, &result);
+    }
+
+    /// Removes; without the disk when that has no room even for a removal. Whatever is removed is
+    /// stored elsewhere, so the queue moves on in memory, and once nothing is left a new file takes
+    /// the place of the full one. A crash before that only brings records back.
+    fn remove(&mut self, position: u64) -> Result<(), SpoolError> {
+        if !self.cramped {
+            let Err(error) = self.attempt(|store| store.remove_through(position)) else {
+                return Ok(());
+            };
+            tracing::warn!(%error, "the disk of the spool takes no removal, its file is made anew once it is empty");
+            self.cramped = true;
+            // Reading needs no room, and waiting would keep from the broker what it could have.
+            self.failure = None;
+        }
+        self.attempt(|store| store.pass(position))?;
+        let emptied = self
+            .store
+            .take_if(|store| store.depth() == Depth::default());
+        if let Some(store) = emptied {
+            self.marks = Some(store.marks());
+            self.store = Some(store.renew().map_err(|error| self.translate(&error))?);
+            self.cramped = false;
+        }
+        Ok(())
     }
 
     fn probe(&mut self) -> Result<(), SpoolError> {

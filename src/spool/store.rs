@@ -239,6 +239,29 @@ impl Store {
         Ok(())
     }
 
+    /// Moves the head past `position` without touching the disk. What stands before it comes back when
+    /// the file is opened without marks.
+    pub(super) fn pass(&mut self, position: u64) -> Result<(), StoreError> {
+        let last = self.marks.next.saturating_sub(1);
+        self.marks.head = self.marks.head.max(position.min(last));
+        self.count()
+    }
+
+    /// Begins a new file in place of one that has nothing left, which gives the disk its room back.
+    pub(super) fn renew(self) -> Result<Self, StoreError> {
+        let Self {
+            database,
+            path,
+            marks,
+            ..
+        } = self;
+        drop(database);
+        let failed = |error: io::Error| StoreError::Failed(error.to_string());
+        fs::remove_file(&path).map_err(failed)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        Self::open(dir, Some(marks))
+    }
+
     fn shrink(&mut self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |file| file.len());
         if size > COMPACT_ABOVE {

@@ -401,3 +401,41 @@ async fn a_full_disk_is_an_error_and_the_spool_recovers_when_there_is_space() {
     drop(spool);
     drop(disk);
 }
+
+#[tokio::test]
+async fn a_full_disk_does_not_keep_the_spool_from_being_drained() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let spool = Spool::open(&dir.path().join("spool"), PLENTY).unwrap();
+    let mut promised = 0;
+    // Down to the last page: a group that is refused may still fit one by one.
+    for group in [100, 10, 1] {
+        loop {
+            let records: Vec<Bytes> = (promised..promised + group).map(record).collect();
+            match spool.append(records).await {
+                Ok(()) => promised += group,
+                Err(_) => break,
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let ballast = dir.path().join("ballast");
+    let _ = fs::write(&ballast, vec![1; 12 * 1024 * 1024]);
+    let mut drained = Vec::new();
+    let begun = Instant::now();
+    while spool.depth().records > 0 {
+        let page = spool.read(0, 512).await.unwrap();
+        drained.extend(page.iter().map(|(_, record)| number(record)));
+        spool.remove_through(page.last().unwrap().0).await.unwrap();
+        assert!(begun.elapsed() < DEADLINE);
+    }
+    assert_eq!(drained, (0..promised).collect::<Vec<_>>());
+    fs::remove_file(&ballast).unwrap();
+    spool.append(vec![record(7)]).await.unwrap();
+    assert_eq!(numbers(&spool).await, [7]);
+    drop(spool);
+    drop(disk);
+}

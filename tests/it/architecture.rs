@@ -10,6 +10,7 @@ use serde_json::Value;
 
 /// Top-level module and what it may import from its siblings.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("failpoint", &[]),
     ("message", &[]),
     ("config", &["message"]),
     ("telemetry", &["message", "config"]),

@@ -50,6 +50,9 @@ pub struct Timings {
     pub backoff_least: Duration,
     /// Ceiling of the longest.
     pub backoff_most: Duration,
+    /// Longest wait for the successor of a connection that DingTalk sent away while it was young:
+    /// until it is there nothing is pushed, however often this happens.
+    pub dismissed_most: Duration,
     /// Time between the first attempts of two connections of an account.
     pub stagger: Duration,
     /// A connection that ends sooner without a data frame is a step towards a stall.
@@ -74,6 +77,7 @@ impl Default for Timings {
             overlap: Duration::from_secs(15),
             backoff_least: Duration::from_secs(1),
             backoff_most: Duration::from_secs(60),
+            dismissed_most: Duration::from_secs(4),
             stagger: Duration::from_secs(1),
             stall_life: Duration::from_secs(30),
             stall_retry: Duration::from_secs(5 * 60),

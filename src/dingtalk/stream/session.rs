@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) cues: mpsc::Sender<(u64, Cue)>,
     /// Cancelled when a replacement is up.
     pub(super) retire: CancellationToken,
+    /// Cancelled when it is to go at once.
+    pub(super) hurry: CancellationToken,
     /// Cancelled when the link stops.
     pub(super) stop: CancellationToken,
     /// Signs of life.
@@ -144,11 +146,12 @@ impl Session {
         end
     }
 
-    /// Waits until the connection should end: at once when the link stops, and a while after its
-    /// replacement is up.
+    /// Waits until the connection should end: at once when the link stops or the place is needed,
+    /// and a while after its replacement is up.
     async fn let_go(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
+            () = self.hurry.cancelled() => {}
             () = self.retired() => {}
         }
     }
@@ -226,6 +229,7 @@ impl Session {
             return Ok(());
         }
         self.pulse.data();
+        failpoint!("frame.read");
         let delivery = self.delivery(frame, answers.clone());
         reported.unsaid += 1;
         let due = |at| delivery.received.duration_since(at) >= REPORT_EVERY;

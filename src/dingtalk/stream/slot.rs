@@ -1,6 +1,7 @@
 //! One connection slot of an account: opens, replaces, waits, parks. It sees connections only as
 //! wholes: opened, asked to be replaced, ended.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,12 +50,15 @@ pub(super) struct Slot {
     generation: u64,
     backoff: Backoff,
     short_lives: u32,
+    /// Those being let go, oldest first: generation, and what makes it go at once.
+    retired: VecDeque<(u64, CancellationToken)>,
 }
 
 /// The connection that counts; others are being let go.
 struct Live {
     generation: u64,
     retire: CancellationToken,
+    hurry: CancellationToken,
     opened: Instant,
     replace_at: Instant,
     /// A stalled account is not called up before a connection has proved itself.
@@ -91,6 +95,7 @@ impl Slot {
             cues: mpsc::channel(CUE_BOUND),
             generation: 0,
             short_lives: 0,
+            retired: VecDeque::new(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Slot {
         let live = Live {
             generation: self.generation,
             retire: CancellationToken::new(),
+            hurry: CancellationToken::new(),
             opened: now,
             replace_at: now + jittered(self.context.timings.max_age),
             on_probation: self.short_lives >= STALL_AFTER,
@@ -152,6 +158,7 @@ impl Slot {
             slot: self.index,
             cues: self.cues.0.clone(),
             retire: live.retire.clone(),
+            hurry: live.hurry.clone(),
             stop: self.stop.clone(),
             pulse: Pulse::default(),
         };
@@ -167,6 +174,7 @@ impl Slot {
         );
         if let Some(old) = replaced {
             old.retire.cancel();
+            self.retired.push_back((old.generation, old.hurry));
         }
         if !on_probation {
             self.standing.set(LinkState::Up);
@@ -211,7 +219,9 @@ impl Slot {
         let young = live.opened.elapsed() < self.context.timings.stall_life;
         let delay = match cue {
             // DingTalk that sends everybody away must not be stormed.
-            Cue::Disconnect(_) | Cue::Suspect if young => self.backoff.next(),
+            Cue::Disconnect(_) | Cue::Suspect if young => {
+                self.backoff.next().min(self.context.timings.dismissed_most)
+            }
             Cue::Disconnect(_) | Cue::Suspect | Cue::Slept => Duration::ZERO,
         };
         self.replace(&cue.reason(), delay);
@@ -234,7 +244,11 @@ impl Slot {
     /// Opens the next connection while the present one goes on.
     fn replace(&mut self, reason: &str, delay: Duration) {
         if self.sessions.len() >= MAX_CONNECTIONS {
-            return;
+            // Nothing is pushed on connections that were sent away, so the oldest makes room.
+            let Some((_, hurry)) = self.retired.pop_front() else {
+                return;
+            };
+            hurry.cancel();
         }
         tracing::info!(
             dingtalk.account = %self.context.account,
@@ -247,6 +261,8 @@ impl Slot {
 
     fn ended(&mut self, ended: &Ended) {
         let reason = ended.why.reason();
+        self.retired
+            .retain(|(generation, _)| *generation != ended.generation);
         let live = self
             .live
             .take_if(|live| live.generation == ended.generation);

@@ -248,6 +248,10 @@ impl Shared {
         if settled {
             return;
         }
+        if self.is_choked(&retry.payload) {
+            self.world().plan_in(NO_ROOM, Task::Redeliver(retry));
+            return;
+        }
         match self.prepare(retry.payload.clone(), retry.attempt, Aim::Any) {
             Ok(prepared) => {
                 if prepared.out.try_send(Out::Bytes(prepared.bytes)).is_err() {
@@ -260,6 +264,18 @@ impl Shared {
             Err(_) => self.world().lost += 1,
         }
         self.notify();
+    }
+
+    /// Whether there are connections for this payload, and none of them takes another frame now: one
+    /// that is not written must not be in the ledger either.
+    fn is_choked(&self, payload: &Payload) -> bool {
+        let world = self.world();
+        let takers = world.takers(payload);
+        let full = |id: &u64| {
+            let link = world.links.get(id);
+            link.is_some_and(|link| link.out.capacity() == 0)
+        };
+        !takers.is_empty() && takers.iter().all(full)
     }
 
     /// Sends the SYSTEM ping of a link (stream-protocol.md, section 2.1).

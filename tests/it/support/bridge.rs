@@ -84,11 +84,14 @@ impl Setup {
 
     /// A script for `sh` that runs before the bridge in the same process, its folder being `$1`, in a
     /// mount namespace of its own.
-    pub(crate) fn after_mounting(mut self, script: &str) -> Self {
+    pub(crate) fn after_mounting(self, script: &str) -> Self {
         let script = format!("set -e; {script}; shift; exec \"$@\"");
-        self.wrapper = ["unshare", "-rm", "sh", "-c", &script, "sh"]
-            .map(ToOwned::to_owned)
-            .to_vec();
+        self.through(&["unshare", "-rm", "sh", "-c", &script, "sh"])
+    }
+
+    /// Another program that becomes the bridge: it gets the folder and the command as arguments.
+    pub(crate) fn through(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 

@@ -45,7 +45,12 @@ impl Nats {
 
     /// A broker that is not there yet; [`Nats::restart`] starts it.
     pub(crate) fn absent() -> Self {
-        Self::new(String::new(), None)
+        Self::absent_with(String::new())
+    }
+
+    /// The same with more lines in its configuration.
+    pub(crate) fn absent_with(extra: String) -> Self {
+        Self::new(extra, None)
     }
 
     fn new(extra: String, login: Option<(String, String)>) -> Self {
@@ -69,6 +74,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The folder of its store.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
     /// Kills it with SIGKILL; the store stays.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -81,7 +91,7 @@ impl Nats {
     pub(crate) async fn restart(&mut self) {
         self.kill();
         let config = self.dir.path().join("nats.conf");
-        let store = self.dir.path().join("store");
+        let store = self.store();
         let text = format!(
             "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n{}\n",
             self.port, store, self.extra

@@ -115,8 +115,12 @@ impl World {
 
 /// Everything that a stream holds now; `None` when there is no such stream.
 pub(crate) async fn messages(nats: &Nats, stream: &str) -> Option<Vec<Stored>> {
-    let client = nats.try_client().await?;
-    let mut stream = jetstream::new(client).get_stream(stream).await.ok()?;
+    read(&jetstream::new(nats.try_client().await?), stream).await
+}
+
+/// The same through a client that is there already.
+pub(crate) async fn read(jetstream: &jetstream::Context, stream: &str) -> Option<Vec<Stored>> {
+    let mut stream = jetstream.get_stream(stream).await.ok()?;
     let count = stream.info().await.ok()?.state.messages;
     let consumer = stream
         .create_consumer(jetstream::consumer::pull::OrderedConfig::default())

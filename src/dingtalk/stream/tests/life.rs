@@ -48,6 +48,31 @@ async fn a_disconnect_frame_brings_the_next_connection_before_the_old_one_goes()
 }
 
 #[tokio::test]
+async fn a_storm_of_disconnect_frames_is_over_for_the_link_as_soon_as_it_is_over() {
+    let mut gateway = Gateway::start().await;
+    let timings = Timings {
+        backoff_least: Duration::from_secs(600),
+        backoff_most: Duration::from_secs(600),
+        dismissed_most: Duration::from_millis(50),
+        overlap: Duration::from_secs(600),
+        ..brisk()
+    };
+    let mut link = start(&gateway, timings);
+    let mut dismissed = Vec::new();
+    for _ in 0..8 {
+        // Those that were sent away stay open, as DingTalk leaves them for a while.
+        let mut peer = gateway.accept().await;
+        pinged(&mut peer).await;
+        peer.push(&disconnect("bye")).await;
+        dismissed.push(peer);
+    }
+    let mut last = gateway.accept().await;
+    last.push(&bot("calm")).await;
+    assert!(link.delivery().await.ticket.answer(Ack::Done));
+    link.finish().await;
+}
+
+#[tokio::test]
 async fn an_old_connection_that_dingtalk_closes_after_its_announcement_leaves_no_gap() {
     let mut gateway = Gateway::start().await;
     let mut link = start(&gateway, brisk());

@@ -1,0 +1,40 @@
+//! Which builds of the bridge run: the one that people get, and one with fail points.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::bridge::PROGRAM;
+
+/// A script that becomes `program`, in place of the folder and the program that it is given first.
+pub(crate) fn replacement(program: &Path, variables: &[(&str, &str)]) -> String {
+    let variables = variables
+        .iter()
+        .map(|(name, value)| format!("{name}='{value}' "));
+    let variables: String = variables.collect();
+    format!(
+        "shift 2; exec env {variables}'{}' \"$@\"",
+        program.display()
+    )
+}
+
+/// The bridge as it is built for people, or another build that the environment names.
+pub(crate) fn bridge_program() -> PathBuf {
+    std::env::var_os("CHAOS_BRIDGE").map_or_else(|| PathBuf::from(PROGRAM), PathBuf::from)
+}
+
+/// Fails when the bridge under test carries fail points; only the armed build may.
+pub(crate) fn check_builds() {
+    let armed = |program: &Path| {
+        let bytes = std::fs::read(program).unwrap();
+        let mark = b"FAILPOINT";
+        bytes.windows(mark.len()).any(|window| window == mark)
+    };
+    assert!(!armed(&bridge_program()), "this build has fail points");
+    if let Some(program) = armed_program() {
+        assert!(armed(&program), "{} has none", program.display());
+    }
+}
+
+/// The bridge with fail points, when it was built.
+pub(crate) fn armed_program() -> Option<PathBuf> {
+    std::env::var_os("CHAOS_ARMED_BRIDGE").map(PathBuf::from)
+}

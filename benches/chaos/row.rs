@@ -1,0 +1,94 @@
+//! One row of the ledger: a scenario with its name, and what it came to against its aims.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::settle::Books;
+
+/// A row that is running.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Books, NotRun>>>>;
+
+/// Why a row could not be run here.
+#[derive(Debug, Clone)]
+pub(crate) struct NotRun(pub(crate) String);
+
+/// Which rows a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Set {
+    /// About five minutes, for every change.
+    Short,
+    /// Up to an hour.
+    Full,
+}
+
+/// One scenario.
+pub(crate) struct Scenario {
+    /// What `ONLY` takes, and what the ledger says.
+    pub(crate) name: String,
+    /// The smallest set that it is in.
+    pub(crate) set: Set,
+    /// The aim for recovery.
+    pub(crate) recovery: Duration,
+    /// Runs it.
+    pub(crate) run: Box<dyn Fn(Rng) -> Running>,
+}
+
+/// Recovery after a fault that leaves every process where it is.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
+/// Recovery when another process has to take over.
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(10);
+
+/// A row of the ledger.
+pub(crate) enum Outcome {
+    /// It ran.
+    Settled(Books),
+    /// It could not be run here.
+    NotRun(String),
+    /// It broke off.
+    Broken(String),
+}
+
+impl Outcome {
+    /// What it misses of its aims; empty when it meets them all.
+    pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        let books = match self {
+            Self::Settled(books) => books,
+            Self::NotRun(_) => return Vec::new(),
+            Self::Broken(why) => return vec![format!("broke off: {why}")],
+        };
+        let mut misses = Vec::new();
+        let none = [
+            (books.lost, "acknowledged and lost"),
+            (books.repeated, "stored more than once"),
+            (books.unsettled, "requests without exactly one receipt"),
+            (books.double_sends, "requests seen more than once"),
+            (books.untrue, "receipts that are not true"),
+            (books.overtaken, "requests seen out of order"),
+        ];
+        for (count, what) in none {
+            if count > 0 {
+                misses.push(format!("{count} {what}"));
+            }
+        }
+        for (count, what) in [(books.acked, "frames"), (books.requests, "requests")] {
+            if count == 0 {
+                misses.push(format!("no {what}: the row shows nothing"));
+            }
+        }
+        for (took, side) in [(books.recovery_in, "in"), (books.recovery_out, "out")] {
+            match took {
+                None => misses.push(format!("did not recover ({side})")),
+                Some(took) if took > scenario.recovery => misses.push(format!(
+                    "recovered after {:.1} s ({side}), the aim is {} s",
+                    took.as_secs_f64(),
+                    scenario.recovery.as_secs()
+                )),
+                Some(_) => {}
+            }
+        }
+        misses
+    }
+}

@@ -1,0 +1,67 @@
+//! Two and three bridges on one configuration: one dies, or all are restarted in turn.
+
+use super::bridge::slow_sends;
+use super::{full, short, staged, taken_over};
+use crate::row::Scenario;
+use crate::stage::{Plan, Stage};
+use crate::support::wait;
+
+pub(super) fn rows() -> Vec<Scenario> {
+    vec![
+        short("two replicas, kill -9 of the sending one", |rng| {
+            staged(replicas(2), rng, sender_killed)
+        })
+        .with_takeover(),
+        short("two replicas, rolling restart", |rng| {
+            staged(replicas(2), rng, rolled)
+        })
+        .with_takeover(),
+        full("three replicas, kill -9 of the sending one", |rng| {
+            staged(replicas(3), rng, sender_killed)
+        })
+        .with_takeover(),
+        full("three replicas, rolling restart", |rng| {
+            staged(replicas(3), rng, rolled)
+        })
+        .with_takeover(),
+    ]
+}
+
+fn replicas(bridges: usize) -> Plan {
+    Plan {
+        bridges,
+        ..taken_over()
+    }
+}
+
+async fn sender_killed(stage: &mut Stage) {
+    slow_sends(stage).await;
+    let sender = wait::until("one of the bridges to send", async || {
+        for number in 0..stage.lives.len() {
+            let ended = stage
+                .bridge(number)
+                .metric("nats_dingtalk_requests_total", &[]);
+            if ended.await > 0.0 {
+                return Some(number);
+            }
+        }
+        None
+    })
+    .await;
+    stage.between(100, 1500).await;
+    stage.kill(sender);
+    stage.over();
+}
+
+async fn rolled(stage: &mut Stage) {
+    slow_sends(stage).await;
+    for number in 0..stage.lives.len() {
+        stage.between(100, 1000).await;
+        stage.bridge(number).signal("TERM");
+        let status = stage.ended(number).await;
+        assert_eq!(status.code(), Some(0), "a drain that was cut short");
+        stage.start(number).await;
+        stage.all_ready().await;
+    }
+    stage.over();
+}

@@ -1,0 +1,201 @@
+//! The books of a row: what was promised and asked for on one side, what is there on the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use nats_dingtalk::message::Timestamp;
+use nats_dingtalk::sim::{FrameState, FrameView, Sim};
+
+use crate::load::Requested;
+use crate::support::world::read;
+
+/// How long DingTalk waits for an ack.
+const ACK_LIMIT_US: u64 = 3_000_000;
+
+/// What a row came to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Books {
+    /// Messages that people wrote.
+    pub(crate) sent: usize,
+    /// Frames that carried them, redeliveries included.
+    pub(crate) frames: usize,
+    /// Messages for which the bridge gave its word, in time or not.
+    pub(crate) acked: usize,
+    /// Acks that came after DingTalk's deadline.
+    pub(crate) late_acks: usize,
+    /// Messages in the stream.
+    pub(crate) stored: usize,
+    /// Messages that are in the stream more than once.
+    pub(crate) repeated: usize,
+    /// Messages that were acked and are not in the stream.
+    pub(crate) lost: usize,
+    /// Messages that DingTalk gave up: neither acked nor stored, no connection when they came again.
+    pub(crate) given_up: usize,
+    /// Requests that the broker accepted.
+    pub(crate) requests: usize,
+    /// Receipts by outcome.
+    pub(crate) receipts: BTreeMap<String, usize>,
+    /// Requests without exactly one receipt.
+    pub(crate) unsettled: usize,
+    /// Requests that people saw more than once.
+    pub(crate) double_sends: usize,
+    /// Receipts that are not true: `sent` and never seen, or `failed` and seen.
+    pub(crate) untrue: usize,
+    /// Requests that people saw before an earlier one of the same chat.
+    pub(crate) overtaken: usize,
+    /// From the end of the fault until frames are acked in time again.
+    pub(crate) recovery_in: Option<Duration>,
+    /// From the end of the fault until something is sent again.
+    pub(crate) recovery_out: Option<Duration>,
+}
+
+impl Books {
+    /// Reads both sides.
+    pub(crate) async fn settle(
+        sim: &Sim,
+        jetstream: &Context,
+        requested: &Requested,
+        fault_ended: Timestamp,
+    ) -> Self {
+        let mut books = Self::default();
+        books.inbound(sim, jetstream, fault_ended).await;
+        books.outbound(sim, jetstream, requested).await;
+        books.recovery_out = sends_again(sim, fault_ended);
+        books
+    }
+
+    async fn inbound(&mut self, sim: &Sim, jetstream: &Context, fault_ended: Timestamp) {
+        let frames = bot_frames(sim);
+        let mut said = BTreeSet::new();
+        let mut acked = BTreeSet::new();
+        for frame in &frames {
+            let id = frame.business_id.clone().unwrap();
+            let given = frame.acks.iter().filter(|ack| ack.code == 200);
+            if frame.acks.iter().any(|ack| ack.code == 200) {
+                acked.insert(id.clone());
+            }
+            self.late_acks += given.filter(|ack| ack.after_us > ACK_LIMIT_US).count();
+            said.insert(id);
+        }
+        let mut stored: BTreeMap<String, usize> = BTreeMap::new();
+        for message in read(jetstream, "DINGTALK_INBOUND").await.unwrap() {
+            let id = message.header("Dingtalk-Msg-Id").to_owned();
+            *stored.entry(id).or_default() += 1;
+        }
+        self.frames = frames.len();
+        self.sent = said.len();
+        self.acked = acked.len();
+        self.stored = stored.len();
+        self.repeated = stored.values().filter(|times| **times > 1).count();
+        self.lost = acked.iter().filter(|id| !stored.contains_key(*id)).count();
+        let nowhere = |id: &&String| !acked.contains(*id) && !stored.contains_key(*id);
+        self.given_up = said.iter().filter(nowhere).count();
+        self.recovery_in = recovery(&frames, fault_ended);
+    }
+
+    async fn outbound(&mut self, sim: &Sim, jetstream: &Context, requested: &Requested) {
+        let mut outcomes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for message in read(jetstream, "DINGTALK_RECEIPT").await.unwrap() {
+            let text = |key: &str| message.body[key].as_str().unwrap().to_owned();
+            *self.receipts.entry(text("outcome")).or_default() += 1;
+            outcomes
+                .entry(text("id"))
+                .or_default()
+                .push(text("outcome"));
+        }
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for sent in sim.delivered() {
+            let id = order_in(sent.text()).to_owned();
+            if let Some((sequence, chat)) = requested.get(&id) {
+                let before = newest.insert(chat.clone(), *sequence);
+                let overtook = before.is_some_and(|before| before > *sequence);
+                self.overtaken += usize::from(overtook);
+            }
+            *seen.entry(id).or_default() += 1;
+        }
+        self.requests = requested.len();
+        self.double_sends = seen.values().filter(|times| **times > 1).count();
+        for id in requested.keys() {
+            let seen = seen.contains_key(id);
+            match outcomes.get(id).map_or(&[][..], Vec::as_slice) {
+                [outcome] => {
+                    let untrue = match outcome.as_str() {
+                        "sent" => !seen,
+                        "failed" | "expired" => seen,
+                        _ => false,
+                    };
+                    self.untrue += usize::from(untrue);
+                }
+                _ => self.unsettled += 1,
+            }
+        }
+    }
+}
+
+/// The id of a request in what people see of it, mentions aside.
+fn order_in(text: &str) -> &str {
+    let mut words = text.split_whitespace();
+    words
+        .find(|word| word.starts_with("order-"))
+        .unwrap_or(text)
+}
+
+/// The frames that carry messages.
+pub(crate) fn bot_frames(sim: &Sim) -> Vec<FrameView> {
+    let mut frames = sim.frames();
+    frames.retain(|frame| frame.business_id.is_some());
+    frames
+}
+
+/// Whether every message that was said is acked in one of its frames.
+pub(crate) fn all_acked(sim: &Sim) -> bool {
+    let mut open = BTreeSet::new();
+    let mut acked = BTreeSet::new();
+    for frame in bot_frames(sim) {
+        let id = frame.business_id.unwrap();
+        if frame.state == FrameState::Acked {
+            open.remove(&id);
+            acked.insert(id);
+        } else if !acked.contains(&id) {
+            open.insert(id);
+        }
+    }
+    open.is_empty()
+}
+
+/// Whether frames are acked and requests sent again.
+pub(crate) fn recovered(sim: &Sim, fault_ended: Timestamp) -> bool {
+    sends_again(sim, fault_ended).is_some() && recovery(&bot_frames(sim), fault_ended).is_some()
+}
+
+/// When something is sent again.
+fn sends_again(sim: &Sim, fault_ended: Timestamp) -> Option<Duration> {
+    let sent = sim.delivered();
+    let after = sent
+        .iter()
+        .map(|sent| sent.at)
+        .find(|at| *at >= fault_ended)?;
+    Some(after.since(fault_ended))
+}
+
+/// When frames are acked in time again: the first such ack, and no frame pushed first after that
+/// moment missed its deadline.
+fn recovery(frames: &[FrameView], fault_ended: Timestamp) -> Option<Duration> {
+    let after = || {
+        let new = |frame: &&FrameView| frame.attempt == 0 && frame.pushed_at >= fault_ended;
+        frames.iter().filter(new)
+    };
+    let in_time = |frame: &FrameView| {
+        let counted = frame
+            .acks
+            .iter()
+            .find(|ack| ack.counted && ack.code == 200)?;
+        (counted.after_us <= ACK_LIMIT_US).then_some(counted.at)
+    };
+    let first = after().filter_map(in_time).min()?.since(fault_ended);
+    let missed = after().filter(|frame| in_time(frame).is_none());
+    let last = missed.map(|frame| frame.pushed_at.since(fault_ended)).max();
+    Some(last.map_or(first, |last| last.max(first)))
+}

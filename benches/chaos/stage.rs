@@ -1,0 +1,377 @@
+//! One row while it runs: broker, simulated DingTalk, bridges, load, and what may stand between.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use fastrand::Rng;
+use nats_dingtalk::message::Timestamp;
+use nats_dingtalk::sim::{Sim, SimOptions};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::brokers::Brokers;
+use crate::builds::{bridge_program, replacement};
+use crate::disk::Disk;
+use crate::load::{Amount, Load, Requested};
+use crate::proxy::Proxy;
+use crate::settle::{Books, all_acked, recovered};
+use crate::support::books::persistent;
+use crate::support::bridge::{Bridge, CLIENT_ID, Setup};
+use crate::support::{free_port, wait};
+
+/// Load before anything breaks.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Longest load after it, so that recovery shows.
+const TAIL: Duration = Duration::from_secs(10);
+/// Load after both sides go again.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+/// Until DingTalk pushes again what was not acked; it does so several times.
+const AGAIN: Duration = Duration::from_secs(4);
+/// How often.
+const TIMES: usize = 6;
+/// How long everything may take to come to rest.
+const QUIET: Duration = Duration::from_secs(90);
+/// How often the books are looked at until then.
+const LOOK: Duration = Duration::from_millis(400);
+
+/// What a row wants to stand on.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Servers of the broker, 1 or 3.
+    pub(crate) servers: usize,
+    /// More lines in their configuration.
+    pub(crate) server_extra: &'static str,
+    /// Bridges.
+    pub(crate) bridges: usize,
+    /// Whether a proxy stands between bridge and broker, bridge and API, bridge and gateway.
+    pub(crate) proxied: bool,
+    /// Load.
+    pub(crate) amount: Amount,
+    /// Longest load after the fault, while there is no recovery.
+    pub(crate) tail: Duration,
+    /// Keys of the account.
+    pub(crate) account: &'static str,
+    /// Keys of the spool.
+    pub(crate) spool: &'static str,
+    /// Keys of the broker's section.
+    pub(crate) nats: &'static str,
+    /// Size of a file system of its own under the spool.
+    pub(crate) spool_disk: Option<&'static str>,
+    /// The same under the store of the broker.
+    pub(crate) store_disk: Option<&'static str>,
+    /// Changes the simulator.
+    pub(crate) sim: fn(&mut SimOptions),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            servers: 1,
+            server_extra: "",
+            bridges: 1,
+            proxied: false,
+            amount: Amount::default(),
+            tail: TAIL,
+            account: "rate = 1000",
+            spool: "",
+            nats: "",
+            spool_disk: None,
+            store_disk: None,
+            sim: |_| {},
+        }
+    }
+}
+
+/// The network of a row.
+pub(crate) struct Net {
+    /// Between bridge and broker.
+    pub(crate) broker: Proxy,
+    /// Between bridge and gateway.
+    pub(crate) gateway: Proxy,
+    /// Between bridge and API.
+    pub(crate) api: Proxy,
+}
+
+/// One bridge, up or down.
+pub(crate) enum Life {
+    /// It runs.
+    Up(Bridge),
+    /// It does not; its folder.
+    Down(TempDir),
+}
+
+/// One row while it runs.
+pub(crate) struct Stage {
+    /// File systems of the row; let go of before the folders that they are mounted on.
+    pub(crate) disks: Vec<Disk>,
+    /// What it stands on.
+    pub(crate) plan: Plan,
+    /// The broker.
+    pub(crate) brokers: Brokers,
+    /// DingTalk.
+    pub(crate) sim: Arc<Sim>,
+    /// The bridges.
+    pub(crate) lives: Vec<Life>,
+    /// The network, where it is proxied.
+    pub(crate) net: Option<Net>,
+    /// Moments and targets of the row.
+    pub(crate) rng: Rng,
+    load: Option<Load>,
+    ended: Option<Timestamp>,
+}
+
+fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap().to_owned()
+}
+
+impl Stage {
+    /// Everything up but the bridges.
+    pub(crate) async fn set(plan: Plan, rng: Rng) -> Self {
+        let mut disks = Vec::new();
+        let brokers = match plan.servers {
+            1 => {
+                let mount = |store: &Path| {
+                    disks.extend(plan.store_disk.map(|size| Disk::mount(store, size)));
+                };
+                Brokers::single(plan.server_extra, mount).await
+            }
+            _ => Brokers::cluster(plan.server_extra).await,
+        };
+        let mut options = SimOptions {
+            record_texts: false,
+            keep: 1_000_000,
+            bot_retries: vec![AGAIN; TIMES],
+            ..persistent()
+        };
+        (plan.sim)(&mut options);
+        let net = if plan.proxied {
+            Some(Net {
+                broker: Proxy::to(&host_of(&brokers.url())).await,
+                gateway: Proxy::listen().await,
+                api: Proxy::listen().await,
+            })
+        } else {
+            None
+        };
+        if let Some(net) = &net {
+            let port = free_port();
+            options.gateway_listen.set_port(port);
+            net.gateway.forward_to(&format!("127.0.0.1:{port}"));
+            options.public_gateway_url = Some(format!("ws://{}/connect", net.gateway.address()));
+        }
+        let sim = Sim::start(options).await.unwrap();
+        if let Some(net) = &net {
+            net.api.forward_to(&host_of(sim.api_url()));
+        }
+        Self {
+            disks,
+            plan,
+            brokers,
+            sim: Arc::new(sim),
+            lives: Vec::new(),
+            net,
+            rng,
+            load: None,
+            ended: None,
+        }
+    }
+
+    /// Everything up, loaded and warm.
+    pub(crate) async fn up(plan: Plan, rng: Rng) -> Self {
+        let mut stage = Self::set(plan, rng).await;
+        for _ in 0..stage.plan.bridges {
+            let dir = TempDir::new().unwrap();
+            if let Some(size) = stage.plan.spool_disk {
+                let spool = dir.path().join("spool");
+                std::fs::create_dir(&spool).unwrap();
+                stage.disks.push(Disk::mount(&spool, size));
+            }
+            stage.lives.push(Life::Down(dir));
+            let number = stage.lives.len() - 1;
+            stage.start(number).await;
+        }
+        stage.all_ready().await;
+        stage.start_load().await;
+        stage
+    }
+
+    /// Begins the load and lets it run warm.
+    pub(crate) async fn start_load(&mut self) {
+        let jetstream = self.brokers.jetstream().await;
+        let load = Load::start(Arc::clone(&self.sim), jetstream, self.plan.amount);
+        self.load = Some(load);
+        sleep(WARM_UP).await;
+    }
+
+    /// How a bridge of this row is set up.
+    pub(crate) fn setup(&self) -> Setup {
+        self.setup_of(&bridge_program(), &[])
+    }
+
+    /// The same for another build, with variables in its environment.
+    pub(crate) fn setup_of(&self, program: &Path, variables: &[(&str, &str)]) -> Setup {
+        let (broker, api) = match &self.net {
+            None => (self.brokers.url(), self.sim.api_url().to_owned()),
+            Some(net) => (
+                format!("nats://{}", net.broker.address()),
+                format!("http://{}", net.api.address()),
+            ),
+        };
+        Setup::new(&broker, &api)
+            .through(&["sh", "-c", &replacement(program, variables), "sh"])
+            .nats(&format!("replicas = {}", self.plan.servers))
+            .nats(self.plan.nats)
+            .account(self.plan.account)
+            .spool(self.plan.spool)
+    }
+
+    /// Waits until every bridge that runs is ready.
+    pub(crate) async fn all_ready(&mut self) {
+        for life in std::mem::take(&mut self.lives) {
+            self.lives.push(match life {
+                Life::Up(bridge) => Life::Up(bridge.ready().await),
+                down @ Life::Down(_) => down,
+            });
+        }
+        self.sim.connected(CLIENT_ID, 1).await.unwrap();
+    }
+
+    /// Lets the load run for a random time between the two.
+    pub(crate) async fn between(&mut self, least: u64, most: u64) {
+        let millis = self.rng.u64(least..=most);
+        sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// A bridge that runs.
+    pub(crate) fn bridge(&self, number: usize) -> &Bridge {
+        match &self.lives[number] {
+            Life::Up(bridge) => bridge,
+            Life::Down(_) => panic!("bridge {number} is down"),
+        }
+    }
+
+    /// The folder of a bridge.
+    pub(crate) fn dir(&self, number: usize) -> &Path {
+        match &self.lives[number] {
+            Life::Up(bridge) => bridge.dir(),
+            Life::Down(dir) => dir.path(),
+        }
+    }
+
+    fn take(&mut self, number: usize) -> Life {
+        let empty = Life::Down(TempDir::new().unwrap());
+        std::mem::replace(&mut self.lives[number], empty)
+    }
+
+    /// Kills a bridge with SIGKILL, unless it is down already.
+    pub(crate) fn kill(&mut self, number: usize) {
+        self.lives[number] = Life::Down(match self.take(number) {
+            Life::Up(bridge) => bridge.kill(),
+            Life::Down(dir) => dir,
+        });
+    }
+
+    /// Waits until a bridge has ended by itself; how.
+    pub(crate) async fn ended(&mut self, number: usize) -> std::process::ExitStatus {
+        let Life::Up(bridge) = self.take(number) else {
+            panic!("bridge {number} is down");
+        };
+        let (status, dir) = bridge.ended().await;
+        self.lives[number] = Life::Down(dir);
+        status
+    }
+
+    /// Starts a bridge that is down, in the folder of its former life.
+    pub(crate) async fn start(&mut self, number: usize) {
+        let setup = self.setup();
+        self.start_as(number, setup).await;
+    }
+
+    /// The same, set up in another way.
+    pub(crate) async fn start_as(&mut self, number: usize, setup: Setup) {
+        let Life::Down(dir) = self.take(number) else {
+            panic!("bridge {number} is up");
+        };
+        self.lives[number] = Life::Up(setup.in_dir(dir).start().await);
+    }
+
+    /// The fault is over: recovery counts from here.
+    pub(crate) fn over(&mut self) {
+        self.ended = Some(Timestamp::now());
+    }
+
+    /// Lets the load run on, stops it, waits until everything is at rest, and settles the books.
+    pub(crate) async fn settle(mut self) -> Books {
+        let ended = self.ended.expect("a row says when its fault is over");
+        self.sim.clear_faults();
+        self.recover(ended).await;
+        let requested = self.load.take().unwrap().stop().await;
+        let jetstream = self.brokers.jetstream().await;
+        self.rest(&jetstream, &requested).await;
+        Books::settle(&self.sim, &jetstream, &requested, ended).await
+    }
+
+    /// Lets the load run on until both sides go again, and a while longer so that it shows whether
+    /// they stay up.
+    async fn recover(&self, ended: Timestamp) {
+        let deadline = Instant::now() + self.plan.tail;
+        while Instant::now() < deadline {
+            sleep(LOOK).await;
+            if recovered(&self.sim, ended) {
+                break;
+            }
+        }
+        sleep(AFTERWARDS).await;
+    }
+
+    /// Waits until every message is acked or will not come again, and every request has ended; not
+    /// for ever, since the books tell what is missing.
+    async fn rest(&self, jetstream: &Context, requested: &Requested) {
+        let deadline = Instant::now() + QUIET;
+        let mut pushed = (self.sim.counters().pushed, Instant::now());
+        while Instant::now() < deadline {
+            let counters = self.sim.counters();
+            if counters.pushed != pushed.0 {
+                pushed = (counters.pushed, Instant::now());
+            }
+            // Nothing was pushed for longer than DingTalk waits with a message that it still has.
+            let exhausted = pushed.1.elapsed() > AGAIN + Duration::from_secs(2);
+            let heard = exhausted || all_acked(&self.sim);
+            let receipts = count(jetstream, "DINGTALK_RECEIPT").await;
+            let left = count(jetstream, "DINGTALK_OUTBOUND").await;
+            let ended = left == Some(0) && receipts >= Some(requested.len() as u64);
+            if heard && ended && self.spools_are_empty().await {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn spools_are_empty(&self) -> bool {
+        for life in &self.lives {
+            if let Life::Up(bridge) = life
+                && bridge.metric("nats_dingtalk_spool_records", &[]).await > 0.0
+            {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+async fn count(jetstream: &Context, stream: &str) -> Option<u64> {
+    let look = async {
+        jetstream
+            .get_stream(stream)
+            .await
+            .ok()?
+            .info()
+            .await
+            .ok()
+            .map(|info| info.state.messages)
+    };
+    tokio::time::timeout(wait::PATIENCE, look).await.ok()?
+}
