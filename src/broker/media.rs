@@ -154,7 +154,7 @@ impl MediaStore {
     async fn store(&self) -> Result<ObjectStore, BrokerError> {
         self.hub.ready().await?;
         let name = self.hub.names.of(BUCKET);
-        let store = self.hub.jetstream.get_object_store(name).await;
+        let store = self.hub.jetstream().get_object_store(name).await;
         store.map_err(away)
     }
 }

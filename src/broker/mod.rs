@@ -8,8 +8,10 @@ mod feed;
 mod filler;
 mod fitness;
 mod hub;
+mod illegible;
 mod incoming;
 mod keyvalue;
+mod lasting;
 mod line;
 mod listing;
 mod managed;
@@ -90,6 +92,7 @@ impl Broker {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said_at = Instant::now();
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.hub.revive().await;
             match self.hub.report() {
                 None => said_at = Instant::now(),
                 Some(reason) if said_at.elapsed() >= WAIT_LOG_INTERVAL => {
@@ -228,8 +231,7 @@ impl Broker {
     /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped
     /// before.
     pub async fn close(&self) {
-        for context in [&self.hub.consuming, &self.hub.jetstream] {
-            let client = context.client();
+        for client in [self.hub.consuming().client(), self.hub.client()] {
             let leave = async {
                 // A broker that is away has nothing to flush to, and the process ends anyway.
                 let _ = client.flush().await;

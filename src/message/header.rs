@@ -22,6 +22,8 @@ pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 pub const SOURCE_SEQUENCE: &str = "Dingtalk-Source-Sequence";
 /// When a moved request was published first, in RFC 3339.
 pub const SOURCE_TIME: &str = "Dingtalk-Source-Time";
+/// Stands in for headers that cannot be read; a request that carries it is refused.
+pub const ILLEGIBLE: &str = "Dingtalk-Illegible-Headers";
 /// Why a message was given up, one of the reasons of `DeadReason`.
 pub const DEAD_REASON: &str = "Dingtalk-Dead-Reason";
 /// The same for people.

@@ -6,6 +6,7 @@
 
 mod claim;
 mod desk;
+mod examine;
 mod floor;
 mod gate;
 mod held;
@@ -44,6 +45,7 @@ use floor::Floor;
 use held::Shelf;
 use journey::Sender;
 
+pub use examine::examine;
 pub use mover::{Mover, MoverParts};
 pub use served::Served;
 pub use settings::Settings;

@@ -16,6 +16,7 @@ mod bridge;
 mod broker;
 mod cli;
 mod examples;
+mod hostile;
 mod outbound;
 mod sim;
 mod sim_sdk;
