@@ -41,6 +41,14 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The names of a bridge with this configuration.
+    pub(super) fn new(nats: &config::Nats) -> Self {
+        Self {
+            prefix: nats.stream_prefix.clone(),
+            subjects: nats.subjects.clone(),
+        }
+    }
+
     /// `<prefix>_<what>`, the name of a stream or bucket.
     pub(super) fn of(&self, what: &str) -> String {
         format!("{}_{what}", self.prefix)
@@ -180,10 +188,7 @@ impl Hub {
         })
         .await?;
         Ok(Self {
-            names: Names {
-                prefix: nats.stream_prefix.clone(),
-                subjects: nats.subjects.clone(),
-            },
+            names: Names::new(nats),
             settings: nats.clone(),
             control,
             consume,

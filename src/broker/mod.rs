@@ -22,6 +22,7 @@ mod program;
 mod publisher;
 mod recent;
 mod replay;
+mod rights;
 mod strays;
 mod streams;
 mod survey;
@@ -45,6 +46,7 @@ pub use media::{Description, MediaObject, MediaReader, MediaStore};
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
+pub use rights::{Reach, Rights, Role, rights};
 pub use strays::Stray;
 pub use survey::Survey;
 

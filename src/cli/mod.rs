@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod life;
+mod permissions;
 mod print;
 mod ready;
 mod run;
@@ -52,6 +53,7 @@ enum Command {
     Tail(tail::TailArgs),
     Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
+    Permissions(permissions::PermissionsArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  nats-dingtalk completions bash > /etc/bash_completion.d/nats-dingtalk"
@@ -87,6 +89,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Tail(args) => wait(tail::execute(args)),
         Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
+        Command::Permissions(args) => permissions::execute(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "nats-dingtalk", &mut io::stdout());

@@ -15,6 +15,7 @@ mod architecture;
 mod bridge;
 mod broker;
 mod cli;
+mod corpus;
 mod examples;
 mod hostile;
 mod outbound;

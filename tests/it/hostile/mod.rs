@@ -2,3 +2,4 @@
 //! could send to break the bridge, and what comes of it.
 
 mod headers;
+mod permissions;
