@@ -1,7 +1,7 @@
 # Two commands are all a newcomer needs: make demo, make test.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint schema clean
+.PHONY: help demo test bench fuzz lint schema sbom clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@server=$$(scripts/nats-server) && \
 	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
 
+fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz
+
 lint: ## Format, clippy, docs, licences
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
@@ -28,6 +31,9 @@ lint: ## Format, clippy, docs, licences
 
 schema: ## Write schemas/ anew from the Rust types
 	@cargo run --quiet -- schema --write schemas
+
+sbom: ## The bill of materials of the release, CycloneDX, into target/sbom.json; needs cargo-cyclonedx
+	@scripts/sbom
 
 clean: ## Remove what was built and fetched
 	@rm -rf target .cache

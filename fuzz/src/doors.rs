@@ -50,7 +50,8 @@ pub fn frame(input: &[u8]) {
         raw: None,
     };
     let mut body = Vec::new();
-    view.write(&reading.raw, &mut body).expect("a view is written");
+    view.write(&reading.raw, &mut body)
+        .expect("a view is written");
     let body = String::from_utf8(body).expect("a body is UTF-8");
     serde_json::from_str::<IgnoredAny>(&body).expect("a body is JSON");
     serde_json::from_str::<Inbound<'_>>(&body).expect("a body is read again");
@@ -61,7 +62,10 @@ pub fn frame(input: &[u8]) {
         frame.event_type.as_ref(),
         frame.event_id.as_ref(),
     ];
-    let told = headers.into_iter().flatten().any(|text| text.contains("sendBySession"));
+    let told = headers
+        .into_iter()
+        .flatten()
+        .any(|text| text.contains("sendBySession"));
     assert!(told || !body.contains("sendBySession?session="), "{body}");
 }
 
@@ -128,6 +132,10 @@ pub fn answer(input: &[u8]) {
 /// Text as every content that is cut into parts.
 pub fn markdown(input: &[u8]) {
     let text = String::from_utf8_lossy(input).into_owned();
+    if text.trim().is_empty() {
+        // Refused before it is rendered.
+        return;
+    }
     let title = text.chars().take(40).collect::<String>();
     rendered(&Content::Text(text.clone()));
     rendered(&Content::Markdown(Markdown {
@@ -152,7 +160,11 @@ fn rendered(content: &Content) {
             panic!("a body of another path");
         };
         serde_json::from_str::<IgnoredAny>(&msg_param).expect("msgParam is JSON");
-        assert!(!divided || msg_param.len() <= ROBOT_BYTES, "{}", msg_param.len());
+        assert!(
+            !divided || msg_param.len() <= ROBOT_BYTES,
+            "{}",
+            msg_param.len()
+        );
     }
     for body in render_webhook(content, &Mentions::default()).unwrap_or_default() {
         let ShipmentBody::Webhook(body) = body else {

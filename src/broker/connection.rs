@@ -233,7 +233,7 @@ pub(super) mod tests {
             replicas: 1,
             subjects: Subjects::new("dingtalk").unwrap(),
             stream_prefix: "DINGTALK".into(),
-        inbox_prefix: "_INBOX".into(),
+            inbox_prefix: "_INBOX".into(),
             dedup_window: Duration::from_secs(1800),
             max_age: Duration::from_secs(604_800),
         }

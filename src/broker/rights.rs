@@ -145,8 +145,12 @@ impl Plot<'_> {
         // A consumer of the queue would take requests away from the bridge.
         let queue = self.stream("OUTBOUND");
         self.looker(&queue);
-        self.rights.subscribe.push(self.nats.subjects.all("inbound"));
-        self.rights.subscribe.push(self.nats.subjects.all("receipt"));
+        self.rights
+            .subscribe
+            .push(self.nats.subjects.all("inbound"));
+        self.rights
+            .subscribe
+            .push(self.nats.subjects.all("receipt"));
         self.rights.subscribe.push(self.nats.subjects.all("dead"));
         self.rights.subscribe.push(self.nats.subjects.all("status"));
     }
@@ -170,6 +174,7 @@ impl Plot<'_> {
     fn reader(&mut self, stream: &str) {
         self.looker(stream);
         for call in [
+            "CONSUMER.CREATE.{}",
             "CONSUMER.CREATE.{}.>",
             "CONSUMER.MSG.NEXT.{}.*",
             "CONSUMER.DELETE.{}.*",
@@ -199,7 +204,9 @@ impl Plot<'_> {
         let queue = self.stream("OUTBOUND");
         self.api(&format!("STREAM.MSG.DELETE.{queue}"));
         self.api(&format!("CONSUMER.UNPIN.{queue}.*"));
-        self.rights.subscribe.push(self.nats.subjects.all("receipt"));
+        self.rights
+            .subscribe
+            .push(self.nats.subjects.all("receipt"));
         self.rights.subscribe.push(self.nats.subjects.all("api"));
         self.rights.subscribe.push("$SRV.>".to_owned());
         self.rights.answers = true;
@@ -224,7 +231,10 @@ mod tests {
     fn sales(chats: &[(Kind, &str)]) -> Reach {
         Reach {
             account: AccountName::parse("sales").unwrap(),
-            chats: chats.iter().map(|(kind, id)| (*kind, (*id).to_owned())).collect(),
+            chats: chats
+                .iter()
+                .map(|(kind, id)| (*kind, (*id).to_owned()))
+                .collect(),
         }
     }
 
@@ -241,7 +251,10 @@ mod tests {
             for refused in ["STREAM.DELETE", "STREAM.UPDATE", "STREAM.>", "API.>"] {
                 assert!(!rights.publish.iter().any(|right| right.contains(refused)));
             }
-            let secret = rights.publish.iter().any(|right| right.contains("WEBHOOKS"));
+            let secret = rights
+                .publish
+                .iter()
+                .any(|right| right.contains("WEBHOOKS"));
             assert_eq!(secret, *role == Role::Bridge, "{role:?}");
         }
     }
@@ -252,7 +265,10 @@ mod tests {
         for role in [Role::Consumer(sales(&chats)), Role::Sender(sales(&chats))] {
             let rights = of(&role);
             let all = rights.publish.join("\n");
-            assert!(all.contains("user.a%2E%3E") && all.contains("group.%2A"), "{all}");
+            assert!(
+                all.contains("user.a%2E%3E") && all.contains("group.%2A"),
+                "{all}"
+            );
         }
     }
 }

@@ -65,7 +65,8 @@ impl RoleName {
 }
 
 fn chat(text: &str) -> Result<(Kind, String), String> {
-    let refused = || format!("`{text}` is no chat; write user:<staffId> or group:<openConversationId>");
+    let refused =
+        || format!("`{text}` is no chat; write user:<staffId> or group:<openConversationId>");
     let target: Target = serde_json::from_value(text.into()).map_err(|_| refused())?;
     target.check().map_err(|error| error.to_string())?;
     let (kind, id) = target.address().ok_or_else(refused)?;
@@ -84,7 +85,10 @@ pub(super) fn execute(args: &PermissionsArgs) -> Result<(), Failure> {
     }
     let users = roles.into_iter().map(|role| user(args, &nats, role));
     let users: Vec<String> = users.collect::<Result<_, Failure>>()?;
-    print::line(&format!("authorization {{\n  users: [\n{}  ]\n}}", users.concat()))
+    print::line(&format!(
+        "authorization {{\n  users: [\n{}  ]\n}}",
+        users.concat()
+    ))
 }
 
 fn user(args: &PermissionsArgs, nats: &config::Nats, role: RoleName) -> Result<String, Failure> {
@@ -122,9 +126,20 @@ fn block(name: &str, rights: &Rights) -> String {
         let _ = writeln!(text, "    # consumer: {consumer}, filter: {filter}");
     }
     let password = format!("{}_PASSWORD", name.to_ascii_uppercase().replace('-', "_"));
-    let _ = writeln!(text, "    {{\n      user: {name:?}, password: ${password}\n      permissions: {{");
-    let _ = writeln!(text, "        publish: {{ allow: [\n{}        ] }}", lines(&rights.publish));
-    let _ = writeln!(text, "        subscribe: {{ allow: [\n{}        ] }}", lines(&rights.subscribe));
+    let _ = writeln!(
+        text,
+        "    {{\n      user: {name:?}, password: ${password}\n      permissions: {{"
+    );
+    let _ = writeln!(
+        text,
+        "        publish: {{ allow: [\n{}        ] }}",
+        lines(&rights.publish)
+    );
+    let _ = writeln!(
+        text,
+        "        subscribe: {{ allow: [\n{}        ] }}",
+        lines(&rights.subscribe)
+    );
     if rights.answers {
         text.push_str("        allow_responses: { max: 1, expires: \"1m\" }\n");
     }

@@ -363,7 +363,9 @@ fn inbox(section: &mut Section<'_>, prefix: String) -> String {
     if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(legal) {
         section.refuse(
             "inbox_prefix",
-            format!("must be one token of at most {MAX_PREFIX} characters: a-z, A-Z, 0-9, `_` and `-`"),
+            format!(
+                "must be one token of at most {MAX_PREFIX} characters: a-z, A-Z, 0-9, `_` and `-`"
+            ),
             "use something like \"_INBOX_bridge\"",
         );
     }

@@ -4,6 +4,7 @@ mod health;
 mod log;
 mod meter;
 mod metrics;
+mod one_line;
 mod standings;
 
 pub use health::{AccountHealth, Health, LinkState, PartState, Snapshot};

@@ -2,13 +2,16 @@
 //! found stays fixed where no fuzzer runs.
 
 #[path = "../../fuzz/src/doors.rs"]
+#[expect(unreachable_pub, reason = "the fuzz targets use them as a library")]
 mod doors;
 
 use std::path::Path;
 
 /// Runs `door` with every seed of a target; there is at least one.
 fn replay(target: &str, door: fn(&[u8])) {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
     let mut count = 0;
     for seed in std::fs::read_dir(&seeds).unwrap() {
         let path = seed.unwrap().path();
@@ -62,7 +65,11 @@ fn every_frame_of_the_collection_is_borne_cut_anywhere() {
         for end in (0..=text.len()).step_by(37).chain([text.len()]) {
             doors::frame(&text[..end]);
             let data = String::from_utf8_lossy(&text[..end]);
-            for topic in ["/v1.0/im/bot/messages/get", "/v1.0/card/instances/callback", "x"] {
+            for topic in [
+                "/v1.0/im/bot/messages/get",
+                "/v1.0/card/instances/callback",
+                "x",
+            ] {
                 let frame = serde_json::json!({
                     "type": "CALLBACK", "headers": {"topic": topic, "messageId": "m1"}, "data": data,
                 });

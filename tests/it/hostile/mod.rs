@@ -3,3 +3,4 @@
 
 mod headers;
 mod permissions;
+mod values;

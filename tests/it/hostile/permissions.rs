@@ -29,7 +29,11 @@ fn block(arguments: &[&str]) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let admin = format!("users: [\n    {{ user: admin, password: {PASSWORD:?} }}\n");
     let mut lines = Vec::new();
     for line in text.replacen("users: [\n", &admin, 1).lines() {
@@ -95,20 +99,23 @@ impl Guarded {
 
     async fn user(&self, name: &str) -> User {
         let (refusals, heard) = mpsc::channel(64);
-        let client = async_nats::ConnectOptions::with_user_and_password(name.to_owned(), PASSWORD.to_owned())
-            .custom_inbox_prefix(format!("_INBOX_{name}"))
-            .request_timeout(Some(Duration::from_secs(2)))
-            .event_callback(move |event| {
-                let refusals = refusals.clone();
-                async move {
-                    if let Event::ServerError(error) = event {
-                        let _ = refusals.try_send(error.to_string().to_lowercase());
-                    }
+        let client = async_nats::ConnectOptions::with_user_and_password(
+            name.to_owned(),
+            PASSWORD.to_owned(),
+        )
+        .custom_inbox_prefix(format!("_INBOX_{name}"))
+        .request_timeout(Some(Duration::from_secs(2)))
+        .event_callback(move |event| {
+            let refusals = refusals.clone();
+            async move {
+                if let Event::ServerError(error) = event {
+                    let _ = refusals.try_send(error.to_string().to_lowercase());
                 }
-            })
-            .connect(self.nats.url())
-            .await
-            .unwrap();
+            }
+        })
+        .connect(self.nats.url())
+        .await
+        .unwrap();
         User { client, heard }
     }
 }
@@ -154,31 +161,33 @@ impl User {
             ..Default::default()
         };
         let jetstream = self.jetstream();
-        jetstream.create_consumer_on_stream(config, stream).await.unwrap()
+        jetstream
+            .create_consumer_on_stream(config, stream)
+            .await
+            .unwrap()
     }
 
     /// The next message of a consumer, acknowledged.
     async fn next(&self, consumer: &consumer::PullConsumer) -> Value {
-        let mut batch = consumer
-            .fetch()
-            .max_messages(1)
-            .messages()
-            .await
-            .unwrap();
-        let batch = wait::until("a message", async || batch.next().await).await;
-        let message = batch.unwrap();
+        let message = wait::until("a message", async || {
+            let mut batch = consumer.fetch().max_messages(1).messages().await.unwrap();
+            batch.next().await
+        })
+        .await
+        .unwrap();
         message.double_ack().await.unwrap();
         serde_json::from_slice(&message.payload).unwrap()
     }
 }
-
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bridge_needs_nothing_beyond_its_rights() {
     let world = Guarded::start(&[]).await;
     let admin = world.nats.jetstream().await;
     let publish = async |subject: &str, body: Value| {
-        let stored = admin.publish(subject.to_owned(), body.to_string().into()).await;
+        let stored = admin
+            .publish(subject.to_owned(), body.to_string().into())
+            .await;
         stored.unwrap().await.unwrap();
     };
     // Inbound: a chat with a session webhook, an event, a frame that cannot be read.
@@ -189,11 +198,23 @@ async fn the_bridge_needs_nothing_beyond_its_rights() {
     // Outbound: sent, through the session, moved, refused, unserved.
     publish(MANAGER, json!({"id": "sent", "text": "hello"})).await;
     let reply_to = &inbound[0].body["id"];
-    publish("dingtalk.outbound", json!({"id": "moved", "to": {"reply_to": reply_to}, "text": "a"})).await;
+    publish(
+        "dingtalk.outbound",
+        json!({"id": "moved", "to": {"reply_to": reply_to}, "text": "a"}),
+    )
+    .await;
     publish(MANAGER, json!({"id": "refused"})).await;
-    publish("dingtalk.outbound.nobody.user.u1", json!({"id": "unserved", "text": "a"})).await;
+    publish(
+        "dingtalk.outbound.nobody.user.u1",
+        json!({"id": "unserved", "text": "a"}),
+    )
+    .await;
     let large = "x".repeat(900_000);
-    publish(MANAGER, json!({"id": "large", "text": "", "unknown": large})).await;
+    publish(
+        MANAGER,
+        json!({"id": "large", "text": "", "unknown": large}),
+    )
+    .await;
     let receipts = world.all("DINGTALK_RECEIPT", 5).await;
     let outcome = |id: &str| {
         let receipt = receipts.iter().find(|receipt| receipt.body["id"] == id);
@@ -216,14 +237,22 @@ async fn the_bridge_needs_nothing_beyond_its_rights() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_reads_its_chats_and_nothing_else() {
     let group = format!("group:{GROUP}");
-    let role = ["--role", "consumer", "--account", "sales", "--name", "agent", "--chat", &group];
-    let output = Command::new(PROGRAM).arg("permissions").args(role).output().unwrap();
-    assert!(output.status.success());
-    let roles = ["--role", "consumer", "--role", "operator", "--account", "sales", "--chat", &group];
+    let roles = [
+        "--role",
+        "consumer",
+        "--role",
+        "operator",
+        "--account",
+        "sales",
+        "--chat",
+        &group,
+    ];
     let world = Guarded::start(&roles).await;
     let mut agent = world.user("sales-consumer").await;
     let own = format!("dingtalk.inbound.sales.group.{GROUP}");
-    let consumer = agent.consumer("DINGTALK_INBOUND", "sales-consumer-1", &own).await;
+    let consumer = agent
+        .consumer("DINGTALK_INBOUND", "sales-consumer-1", &own)
+        .await;
     for (said, text) in [
         (Message::to_bot("manager1", "in private"), "in private"),
         (Message::in_group(GROUP, "manager1", "to all"), "to all"),
@@ -262,7 +291,14 @@ async fn a_consumer_reads_its_chats_and_nothing_else() {
     ] {
         agent.may_not_publish(&subject, "{}").await;
     }
-    for subject in ["dingtalk.inbound.>", own.as_str(), ">", "_INBOX.>", "_INBOX_bridge.>", "$KV.>"] {
+    for subject in [
+        "dingtalk.inbound.>",
+        own.as_str(),
+        ">",
+        "_INBOX.>",
+        "_INBOX_bridge.>",
+        "$KV.>",
+    ] {
         agent.may_not_subscribe(subject).await;
     }
     // The filter in the subject is the one that counts: another one in the body is refused.
@@ -272,26 +308,48 @@ async fn a_consumer_reads_its_chats_and_nothing_else() {
             "filter_subject": "dingtalk.inbound.sales.user.manager1"},
     });
     let subject = format!("{create}.sales-consumer-1.{own}");
-    let answer = agent.client.request(subject, body.to_string().into()).await.unwrap();
+    let answer = agent
+        .client
+        .request(subject, body.to_string().into())
+        .await
+        .unwrap();
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert_eq!(answer["error"]["err_code"], 10131, "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_reaches_its_chats_and_sees_the_receipts() {
-    let roles = ["--role", "sender", "--account", "sales", "--chat", "user:manager1"];
+    let roles = [
+        "--role",
+        "sender",
+        "--account",
+        "sales",
+        "--chat",
+        "user:manager1",
+    ];
     let world = Guarded::start(&roles).await;
     let mut sender = world.user("sales-sender").await;
     let consumer = sender
-        .consumer("DINGTALK_RECEIPT", "sales-sender-receipts", "dingtalk.receipt.sales.*")
+        .consumer(
+            "DINGTALK_RECEIPT",
+            "sales-sender-receipts",
+            "dingtalk.receipt.sales.*",
+        )
         .await;
     let body = json!({"id": "r1", "text": "hello"}).to_string();
-    let stored = sender.jetstream().publish(MANAGER, body.into()).await.unwrap();
+    let stored = sender
+        .jetstream()
+        .publish(MANAGER, body.into())
+        .await
+        .unwrap();
     stored.await.unwrap();
     assert_eq!(sender.next(&consumer).await["outcome"], "sent");
     let get = "$JS.API.DIRECT.GET.DINGTALK_RECEIPT.dingtalk.receipt.sales.r1";
     let receipt = sender.client.request(get, "".into()).await.unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&receipt.payload).unwrap()["id"], "r1");
+    assert_eq!(
+        serde_json::from_slice::<Value>(&receipt.payload).unwrap()["id"],
+        "r1"
+    );
     assert_eq!(world.violations(), Vec::<String>::new());
 
     for subject in [
@@ -312,7 +370,12 @@ async fn a_sender_reaches_its_chats_and_sees_the_receipts() {
     ] {
         sender.may_not_publish(subject, "{}").await;
     }
-    for subject in ["dingtalk.receipt.support.*", "dingtalk.inbound.>", "dingtalk.outbound.>", "_INBOX.>"] {
+    for subject in [
+        "dingtalk.receipt.support.*",
+        "dingtalk.inbound.>",
+        "dingtalk.outbound.>",
+        "_INBOX.>",
+    ] {
         sender.may_not_subscribe(subject).await;
     }
 }
@@ -325,7 +388,12 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
     world.all("DINGTALK_INBOUND", 1).await;
     let mut operator = world.user("operator").await;
     let jetstream = operator.jetstream();
-    for stream in ["DINGTALK_INBOUND", "DINGTALK_OUTBOUND", "DINGTALK_DEAD", "OBJ_DINGTALK_MEDIA"] {
+    for stream in [
+        "DINGTALK_INBOUND",
+        "DINGTALK_OUTBOUND",
+        "DINGTALK_DEAD",
+        "OBJ_DINGTALK_MEDIA",
+    ] {
         jetstream.get_stream(stream).await.unwrap();
     }
     let inbound = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
@@ -342,7 +410,9 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
     let store = jetstream.get_object_store("DINGTALK_MEDIA").await.unwrap();
     let mut object = store.get("a.txt").await.unwrap();
     let mut bytes = Vec::new();
-    tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes).await.unwrap();
+    tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes)
+        .await
+        .unwrap();
     assert_eq!(bytes, b"bytes");
     assert_eq!(world.violations(), Vec::<String>::new());
 
@@ -376,7 +446,11 @@ fn the_documented_users_are_the_generated_ones() {
         let (_, printed) = rest.split_once("```text\n").unwrap();
         let (printed, _) = printed.split_once("```").unwrap();
         let arguments: Vec<&str> = arguments.split(' ').collect();
-        let output = Command::new(PROGRAM).arg("permissions").args(&arguments).output().unwrap();
+        let output = Command::new(PROGRAM)
+            .arg("permissions")
+            .args(&arguments)
+            .output()
+            .unwrap();
         let output = String::from_utf8(output.stdout).unwrap();
         assert_eq!(printed, output, "{arguments:?}");
         blocks += 1;
