@@ -12,9 +12,12 @@ use super::{BridgeError, Reload};
 use crate::config::{self, AccountChange, Config};
 use crate::dingtalk::api::Api;
 use crate::dingtalk::stream::{Link, LinkConfig, Timings as LinkTimings};
+use crate::fleet::{self, Charge};
+use crate::inbound::Rules;
 use crate::message::AccountName;
 use crate::outbound::{self, Mover, MoverParts, Outbound, Strays};
 use crate::telemetry::LinkState;
+use crate::verbs::{self, Verbs};
 
 impl Running {
     pub(super) fn start_outbound_intake(&mut self) {
@@ -32,6 +35,19 @@ impl Running {
         self.start_plain(Task::Strays, strays.run(self.intake.clone()));
     }
 
+    pub(super) fn start_verbs(&mut self) {
+        let accounts = self.config.accounts.values();
+        let verbs = Verbs::new(verbs::Parts {
+            broker: self.broker.clone(),
+            apis: self.apis.clone(),
+            standings: self.standings.clone(),
+            subjects: self.config.nats.subjects.clone(),
+            replica: self.replica.clone(),
+            clients: accounts.map(|account| account.client_id.clone()).collect(),
+        });
+        self.start_plain(Task::Verbs, verbs.run(self.questions.clone()));
+    }
+
     fn outbound_timings(&self) -> outbound::Timings {
         outbound::Timings::for_calls(self.config.dingtalk.timeout)
     }
@@ -47,6 +63,16 @@ impl Running {
         }
         self.policies.send_replace(Arc::new(policies));
         let accounts = &self.config.accounts;
+        let charge = |(name, account): (&AccountName, &config::Account)| {
+            let charge = Charge {
+                limit: account.quota.map(|quota| u64::from(quota.get())),
+                client: fleet::fingerprint(&account.client_id),
+                connections: account.connections,
+                sends: !account.paused,
+            };
+            (name.clone(), charge)
+        };
+        self.roster.set(accounts.iter().map(charge));
         self.served.set(
             accounts
                 .iter()
@@ -102,6 +128,8 @@ impl Running {
             fetcher: self.fetcher.clone(),
             settings: outbound::Settings::from(&account),
             standings: self.standings.clone(),
+            seats: self.seats.clone(),
+            card_chats: self.card_chats.clone(),
             broker: self.broker.clone(),
             subjects: self.config.nats.subjects.clone(),
             metrics: self.metrics.clone(),
@@ -146,6 +174,8 @@ impl Running {
     /// Forgets an account that is configured no more; requests that wait for it end as unserved.
     pub(super) fn retire(&mut self, account: AccountName) {
         self.health.forget(&account);
+        self.standings.forget(&account);
+        self.http.paces().forget(&account);
         let broker = self.broker.clone();
         info!(dingtalk.account = %account, "account removed");
         self.start_plain(Task::Retirement, async move {
@@ -194,8 +224,13 @@ impl Running {
     }
 }
 
-pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, config::Policy> {
-    let policy =
-        |(name, account): (&AccountName, &config::Account)| (name.clone(), account.policy.clone());
-    config.accounts.iter().map(policy).collect()
+pub(super) fn policies_of(config: &Config) -> BTreeMap<AccountName, Rules> {
+    let rules = |(name, account): (&AccountName, &config::Account)| {
+        let rules = Rules {
+            policy: account.policy.clone(),
+            media: account.media,
+        };
+        (name.clone(), rules)
+    };
+    config.accounts.iter().map(rules).collect()
 }

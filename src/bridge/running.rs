@@ -17,11 +17,12 @@ use crate::config::{self, Config};
 use crate::dingtalk::api::{Apis, Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::dingtalk::stream::{Delivery, LinkEvent};
+use crate::fleet::{self, Fleet, Roster};
 use crate::inbound::{self, Inbound, Policies};
 use crate::message::AccountName;
 use crate::ops::Stop;
 use crate::outbound::Served;
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
 /// Link changes on their way to `<prefix>.status.<account>`.
 const LINK_EVENTS: usize = 256;
@@ -46,13 +47,25 @@ pub(super) struct Running {
     pub(super) apis: Apis,
     /// How each account stands against its quota.
     pub(super) standings: Standings,
+    /// Which accounts belong to other replicas.
+    pub(super) seats: Seats,
+    /// The accounts, as the other replicas have to know them.
+    pub(super) roster: Roster,
+    /// In which chats cards stand.
+    pub(super) card_chats: CardChats,
     /// Dropped to let the inbound side end.
     pub(super) deliveries: Option<mpsc::Sender<Delivery>>,
     pub(super) link_events: Option<mpsc::Sender<LinkEvent>>,
     pub(super) changed: mpsc::Receiver<()>,
     pub(super) accounts: BTreeMap<AccountName, CancellationToken>,
+    /// Which replica this is: one life of one bridge.
+    pub(super) replica: String,
+    /// Stops what answers questions.
+    pub(super) questions: CancellationToken,
     /// Stops what asks for requests on bare subjects.
     pub(super) intake: CancellationToken,
+    /// Stops what replicas share, once nothing is sent any more.
+    pub(super) fleet: CancellationToken,
     /// Stops what serves the others.
     pub(super) rest: CancellationToken,
 }
@@ -76,13 +89,18 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let (inbound, sessions) = Inbound::new(inbound::Parts {
+        let apis = Apis::default();
+        let card_chats = CardChats::default();
+        let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,
             budgets: config.inbound.clone(),
             subjects: config.nats.subjects.clone(),
             dedup_window: config.nats.dedup_window,
             policies: policies_seen,
+            apis: apis.clone(),
+            fetcher: fetcher.clone(),
+            card_chats: card_chats.clone(),
             metrics: metrics.clone(),
             health: health.clone(),
         });
@@ -97,13 +115,19 @@ impl Running {
             health,
             policies,
             served: Served::default(),
-            apis: Apis::default(),
+            apis,
             standings: Standings::default(),
+            seats: Seats::default(),
+            roster: Roster::default(),
+            card_chats,
             deliveries: Some(deliveries),
             link_events: Some(link_events),
             changed,
             accounts: BTreeMap::new(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            questions: CancellationToken::new(),
             intake: CancellationToken::new(),
+            fleet: CancellationToken::new(),
             rest: CancellationToken::new(),
             config,
         };
@@ -124,6 +148,7 @@ impl Running {
         }
         running.start_plain(Task::Inbound, inbound.run(delivered));
         running.start_plain(Task::Sessions, sessions.run());
+        running.start_plain(Task::Media, media.run());
         let subjects = running.config.nats.subjects.clone();
         let status = inbound::report_links(broker, subjects, link_changes);
         running.start_plain(Task::LinkStatus, status);
@@ -162,12 +187,14 @@ impl Running {
         });
         // While the broker is away the links work all the same: that is what the spool is for.
         let _ = tokio::time::timeout(STREAMS_PATIENCE, ready.notified()).await;
+        self.serve();
+        self.join_fleet();
         self.start_outbound_intake();
         let accounts: Vec<AccountName> = self.config.accounts.keys().cloned().collect();
-        self.serve();
         for account in &accounts {
             self.start_account(account);
         }
+        self.start_verbs();
         info!(accounts = accounts.len(), "bridge started");
         loop {
             tokio::select! {
@@ -177,6 +204,24 @@ impl Running {
                 Some(()) = self.changed.recv() => self.reload(reload),
             }
         }
+    }
+
+    /// Takes part in what replicas share.
+    fn join_fleet(&mut self) {
+        let paces = self.http.paces().clone();
+        paces.share();
+        let fleet = Fleet::new(fleet::Parts {
+            broker: self.broker.clone(),
+            subjects: self.config.nats.subjects.clone(),
+            roster: self.roster.clone(),
+            paces,
+            standings: self.standings.clone(),
+            seats: self.seats.clone(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+        });
+        info!(replica = fleet.id(), "replica joins its fleet");
+        self.start_plain(Task::Fleet, fleet.run(self.fleet.clone()));
     }
 
     /// What the end of a task means: the end of the bridge, unless it was asked for.
@@ -213,6 +258,7 @@ impl Running {
     /// Stops in the order of the flow: sources stop reading, pipelines finish what they hold, sinks
     /// flush, what serves them goes last.
     pub(super) async fn drain(&mut self) {
+        self.questions.cancel();
         for stop in self.accounts.values() {
             stop.cancel();
         }
@@ -220,6 +266,12 @@ impl Running {
         self.deliveries = None;
         self.link_events = None;
         while self.alive.values().any(|task| !task.outlives_the_flow()) {
+            if !self.join().await {
+                break;
+            }
+        }
+        self.fleet.cancel();
+        while self.alive.values().any(|task| *task == Task::Fleet) {
             if !self.join().await {
                 break;
             }

@@ -16,9 +16,12 @@ pub(super) enum Task {
     ConfigWatch,
     Inbound,
     Sessions,
+    Media,
     LinkStatus,
     Mover,
     Strays,
+    Verbs,
+    Fleet,
     Link(AccountName),
     Outbound(AccountName),
 }
@@ -36,9 +39,12 @@ impl Task {
             | Self::ConfigWatch
             | Self::Inbound
             | Self::Sessions
+            | Self::Media
             | Self::LinkStatus
             | Self::Mover
-            | Self::Strays => None,
+            | Self::Strays
+            | Self::Verbs
+            | Self::Fleet => None,
         }
     }
 
@@ -46,7 +52,7 @@ impl Task {
     pub(super) fn outlives_the_flow(&self) -> bool {
         matches!(
             self,
-            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch
+            Self::Server | Self::Admin | Self::BrokerWatch | Self::ConfigWatch | Self::Fleet
         )
     }
 }

@@ -1,5 +1,5 @@
-//! The durable consumers of the outbound stream: how they are made, opened, handed over and
-//! retired. It knows no message.
+//! The durable consumers of the bridges: how they are made, opened, handed over and retired. It
+//! knows no message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,7 @@ const RETIRE_POLL: Duration = Duration::from_millis(250);
 /// One durable consumer.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
+    pub(super) stream: String,
     pub(super) durable: String,
     filters: Vec<String>,
     pending: i64,
@@ -44,6 +45,7 @@ impl Plan {
     pub(super) fn account(names: &Names, account: &AccountName) -> Self {
         let branch = names.subjects.branch("outbound");
         Self {
+            stream: names.of("OUTBOUND"),
             durable: durable(account),
             filters: vec![format!("{branch}.{account}.*.*")],
             pending: ACCOUNT_PENDING,
@@ -54,16 +56,29 @@ impl Plan {
     pub(super) fn bare(names: &Names) -> Self {
         let branch = names.subjects.branch("outbound");
         Self {
+            stream: names.of("OUTBOUND"),
             durable: "router".to_owned(),
             filters: vec![format!("{branch}.*"), branch],
+            pending: BARE_PENDING,
+        }
+    }
+
+    /// The requests whose time has come.
+    pub(super) fn due(names: &Names) -> Self {
+        Self {
+            stream: names.of("SCHEDULE"),
+            durable: "due".to_owned(),
+            filters: vec![format!("{}.due.>", names.subjects.branch("schedule"))],
             pending: BARE_PENDING,
         }
     }
 }
 
 /// What the broker says about a consumer.
-pub(super) async fn info_of(hub: &Hub, durable: &str) -> Result<Box<consumer::Info>, BrokerError> {
-    let stream = hub.names.of("OUTBOUND");
+pub(super) async fn info_of(hub: &Hub, plan: &Plan) -> Result<Box<consumer::Info>, BrokerError> {
+    let Plan {
+        stream, durable, ..
+    } = plan;
     hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
 }
 
@@ -78,7 +93,7 @@ pub(super) async fn open(
     let away = |error: &dyn std::fmt::Display| BrokerError::Away(error.to_string());
     let config = pull::Config {
         durable_name: Some(plan.durable.clone()),
-        filter_subjects: plan.filters,
+        filter_subjects: plan.filters.clone(),
         ack_policy: AckPolicy::Explicit,
         ack_wait: ACK_WAIT,
         max_deliver: -1,
@@ -88,13 +103,12 @@ pub(super) async fn open(
         priority_timeout: PRIORITY_TIMEOUT,
         ..pull::Config::default()
     };
-    let stream = hub.names.of("OUTBOUND");
     let jetstream = hub.consuming();
-    let creating = jetstream.create_consumer_on_stream(config, stream);
+    let creating = jetstream.create_consumer_on_stream(config, plan.stream.clone());
     let consumer = creating.await.map_err(|error| away(&error))?;
     if let Some(pin) = pin {
         // The pin of the stream that was given up would keep its successor waiting.
-        unpin(&hub, &plan.durable, &pin).await;
+        unpin(&hub, &plan, &pin).await;
     }
     let batch = BATCH.min(usize::try_from(plan.pending).unwrap_or(BATCH));
     consumer
@@ -110,15 +124,17 @@ pub(super) async fn open(
 }
 
 /// Releases `pin` if it is the present one.
-pub(super) async fn unpin(hub: &Hub, durable: &str, pin: &str) {
-    let Ok(info) = info_of(hub, durable).await else {
+pub(super) async fn unpin(hub: &Hub, plan: &Plan, pin: &str) {
+    let Ok(info) = info_of(hub, plan).await else {
         return;
     };
     let mine = |group: &consumer::PriorityGroupState| {
         group.group == GROUP && group.pinned_client_id.as_deref() == Some(pin)
     };
     if info.priority_groups.iter().any(mine) {
-        let stream = hub.names.of("OUTBOUND");
+        let Plan {
+            stream, durable, ..
+        } = plan;
         let subject = format!("CONSUMER.UNPIN.{stream}.{durable}");
         let question = serde_json::json!({ "group": GROUP });
         // Otherwise it ends by itself after the priority timeout.
@@ -128,7 +144,11 @@ pub(super) async fn unpin(hub: &Hub, durable: &str, pin: &str) {
 
 /// What the consumer handed out and cannot be delivered, as its header block breaks the connection.
 pub(super) async fn undeliverable(hub: Arc<Hub>, plan: &Plan) -> Result<Vec<Raw>, BrokerError> {
-    let info = match info_of(&hub, &plan.durable).await {
+    // Only the bridge writes the others.
+    if plan.stream != hub.names.of("OUTBOUND") {
+        return Ok(Vec::new());
+    }
+    let info = match info_of(&hub, plan).await {
         Err(error) if error.is_code(NO_CONSUMER) => return Ok(Vec::new()),
         info => info?,
     };
@@ -138,11 +158,11 @@ pub(super) async fn undeliverable(hub: Arc<Hub>, plan: &Plan) -> Result<Vec<Raw>
 
 /// Deletes the consumer of an account unless another bridge pulls on it.
 pub(super) async fn retire(hub: &Hub, account: &AccountName) -> Result<(), BrokerError> {
-    let durable = durable(account);
+    let plan = Plan::account(&hub.names, account);
     // Pulls of this bridge's own feed last that long.
     let patience = Instant::now() + PULL_EXPIRY + HEARTBEAT;
     loop {
-        match info_of(hub, &durable).await {
+        match info_of(hub, &plan).await {
             Ok(info) if info.num_waiting == 0 => break,
             Ok(_) if Instant::now() >= patience => return Ok(()),
             Ok(_) => sleep(RETIRE_POLL).await,
@@ -150,7 +170,9 @@ pub(super) async fn retire(hub: &Hub, account: &AccountName) -> Result<(), Broke
             Err(error) => return Err(error),
         }
     }
-    let stream = hub.names.of("OUTBOUND");
+    let Plan {
+        stream, durable, ..
+    } = &plan;
     let subject = format!("CONSUMER.DELETE.{stream}.{durable}");
     match hub.look::<IgnoredAny>(subject).await {
         Err(error) if !error.is_code(NO_CONSUMER) => Err(error),

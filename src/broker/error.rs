@@ -11,6 +11,8 @@ pub(super) const WRONG_LAST_SEQUENCE: u64 = 10071;
 pub(super) const WRONG_LAST_SEQUENCE_CONSTANT: u64 = 10164;
 /// `err_code` of a message that was not found.
 pub(super) const NO_MESSAGE: u64 = 10037;
+/// `err_code` of a sequence that is gone.
+pub(super) const SEQUENCE_GONE: u64 = 10043;
 /// `err_code` of a stream that is missing.
 pub(super) const NO_STREAM: u64 = 10059;
 /// `err_code` of a consumer that is missing.

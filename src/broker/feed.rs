@@ -88,6 +88,11 @@ impl Feed {
         Self::new(hub, plan)
     }
 
+    pub(super) fn due(hub: Arc<Hub>) -> Self {
+        let plan = Plan::due(&hub.names);
+        Self::new(hub, plan)
+    }
+
     pub(super) fn bare(hub: Arc<Hub>) -> Self {
         let plan = Plan::bare(&hub.names);
         Self::new(hub, plan)
@@ -131,15 +136,34 @@ impl Feed {
         }
     }
 
-    /// Lets another bridge take over at once, instead of after 5 s of silence.
+    /// Whether the last request came under a pin of this feed's; the pin may have moved since.
+    pub fn is_pinned(&self) -> bool {
+        self.pin.is_some()
+    }
+
+    /// Lets another bridge take over at once, instead of after 5 s of silence. What was not given
+    /// out goes with it.
     pub async fn close(mut self) {
         let pinned = self.pin.take();
+        let mut kept: Vec<Incoming> = self.ready.drain(..).collect();
         // Stops the pulls, so that the pin does not come back here.
-        self.source = Source::Closed {
-            retry_at: Instant::now(),
-        };
+        if let Source::Open {
+            takeover: Some(takeover),
+            ..
+        } = std::mem::replace(
+            &mut self.source,
+            Source::Closed {
+                retry_at: Instant::now(),
+            },
+        ) {
+            kept.extend(takeover.into_held().into_values());
+        }
         if let Some(pin) = pinned {
-            unpin(&self.hub, &self.plan.durable, &pin).await;
+            unpin(&self.hub, &self.plan, &pin).await;
+        }
+        // Not before: they would come back here.
+        for incoming in kept {
+            incoming.release().await;
         }
     }
 
@@ -271,7 +295,7 @@ impl Feed {
             return;
         };
         match turn {
-            Turn::Ask => takeover.ask(&self.hub, &self.plan.durable),
+            Turn::Ask => takeover.ask(&self.hub, &self.plan),
             Turn::Answered(answer) => {
                 takeover.answered(answer);
                 self.give_out_when_whole();

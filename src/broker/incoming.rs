@@ -156,6 +156,17 @@ impl Incoming {
         self.answer(format!("+TERM {reason}").into()).await
     }
 
+    /// Gives it back, to be delivered again at once. Nobody says whether the broker heard that: if
+    /// not, it is delivered again once its time is over.
+    pub async fn release(&self) {
+        if let Some(reply) = &self.reply
+            && self.hub.consuming_connected()
+        {
+            let client = self.hub.consuming().client();
+            let _ = client.publish(reply.clone(), "-NAK".into()).await;
+        }
+    }
+
     pub(super) fn reply(&self) -> Option<String> {
         self.reply.clone()
     }

@@ -146,11 +146,33 @@ impl KeyValue {
         value: Bytes,
         until: Timestamp,
     ) -> Result<(), BrokerError> {
-        let left = until.since(Timestamp::now());
-        let seconds = left.as_millis().div_ceil(1000).max(1);
-        let life = [(TTL, format!("{seconds}s"))];
+        let life = [(TTL, life(until))];
         self.hub.store(&self.put(key, value), &life).await?;
         Ok(())
+    }
+
+    /// Replaces the value when the revision is still `revision` (0: nothing is there) by one that
+    /// vanishes at `until`; the new revision. After [`BrokerError::Away`] it may have been replaced all
+    /// the same.
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`] when it changed, [`BrokerError::Away`].
+    pub async fn update_until(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        until: Timestamp,
+    ) -> Result<u64, BrokerError> {
+        let extra = [
+            (EXPECTED_SUBJECT_SEQUENCE, revision.to_string()),
+            (TTL, life(until)),
+        ];
+        match self.hub.store(&self.put(key, value), &extra).await {
+            Err(error) if error.is_wrong_sequence() => Err(BrokerError::Conflict),
+            Err(error) => Err(error),
+            Ok(stored) => Ok(stored.sequence),
+        }
     }
 
     /// Puts a value, whatever was there; its revision.
@@ -223,6 +245,12 @@ impl KeyValue {
             revision,
         }))
     }
+}
+
+/// Whole seconds until then, one at least.
+fn life(until: Timestamp) -> String {
+    let left = until.since(Timestamp::now());
+    format!("{}s", left.as_millis().div_ceil(1000).max(1))
 }
 
 fn header<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {

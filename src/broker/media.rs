@@ -1,21 +1,31 @@
 //! The object store of media: what came in, and what is to go out. It knows keys, names and bytes,
 //! streams both ways and holds no object whole.
+//!
+//! Written on the JetStream subjects of an object store (`$O.<bucket>.…`, ADR-20): the client library
+//! leaves the chunks of a body that failed behind, and reads without a limit to what is under way.
 
 use std::collections::HashMap;
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use async_nats::jetstream::object_store::{
-    GetErrorKind, InfoErrorKind, Object, ObjectInfo, ObjectMetadata, ObjectStore,
-};
+use async_nats::StatusCode;
+use async_nats::client::Request;
+use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, ReadBuf};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::error::BrokerError;
-use super::filler::Filler;
-use super::hub::Hub;
+use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::media_reader::MediaReader;
 use super::objects::CHUNK;
+use super::outgoing::Outgoing;
 use crate::message::Timestamp;
 
 /// Name of the bucket, after the prefix.
@@ -24,6 +34,10 @@ pub(super) const BUCKET: &str = "MEDIA";
 const NAME: &str = "name";
 /// Metadata: media type.
 const MIME: &str = "mime";
+/// What stands before a digest.
+const SHA256: &str = "SHA-256=";
+/// Header that makes a message the only one of its subject.
+const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
 
 /// The object store of media; cheap to clone.
 #[derive(Debug, Clone)]
@@ -55,25 +69,15 @@ pub struct MediaObject {
     pub stored_at: Option<Timestamp>,
 }
 
-/// The bytes of an object, as they come.
-pub struct MediaReader {
-    object: Object,
-}
-
-impl std::fmt::Debug for MediaReader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MediaReader").finish_non_exhaustive()
-    }
-}
-
-impl AsyncRead for MediaReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.object).poll_read(context, buffer)
-    }
+/// Why a body was not stored.
+#[derive(Debug, Error)]
+pub enum MediaError {
+    /// It could not be read to its end.
+    #[error(transparent)]
+    Body(#[from] io::Error),
+    /// The broker did not take it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
 }
 
 impl MediaStore {
@@ -81,32 +85,57 @@ impl MediaStore {
         Self { hub }
     }
 
-    /// Stores what `body` yields under `key`, replacing what was there. Nothing is stored when `body`
-    /// fails. Memory does not grow with the body.
+    /// A name for the chunks of one body that is about to be stored, never used before.
+    pub fn new_upload() -> String {
+        format!("{:032x}", fastrand::u128(..))
+    }
+
+    /// Stores what `body` yields under `key`, replacing what was there only when all of it is stored.
+    /// When it fails nothing is left behind. Memory does not grow with the body.
     ///
     /// # Errors
-    /// [`BrokerError::Away`], also when `body` fails: its own error is the text.
+    /// [`MediaError`].
     pub async fn put(
         &self,
         key: &str,
         description: Description,
         body: impl AsyncRead + Unpin + Send,
-    ) -> Result<MediaObject, BrokerError> {
-        let store = self.store().await?;
-        let mut metadata = HashMap::new();
-        let known = [(NAME, description.name), (MIME, description.mime)];
-        for (name, value) in known {
-            metadata.extend(value.map(|value| (name.to_owned(), value)));
+    ) -> Result<MediaObject, MediaError> {
+        let upload = Self::new_upload();
+        self.put_as(&upload, key, description, body).await
+    }
+
+    /// The same under a name that the caller remembers, so that whoever finds it unfinished can
+    /// [sweep](Self::sweep) it: a process that is killed leaves chunks that nothing names.
+    ///
+    /// # Errors
+    /// [`MediaError`].
+    pub async fn put_as(
+        &self,
+        upload: &str,
+        key: &str,
+        description: Description,
+        body: impl AsyncRead + Unpin + Send,
+    ) -> Result<MediaObject, MediaError> {
+        let stored = self.write(upload, key, description, body).await;
+        if stored.is_err() {
+            // The broker may be away, which is why chunks have an age as well.
+            let _ = self.sweep(upload).await;
         }
-        let object = ObjectMetadata {
-            name: key.to_owned(),
-            chunk_size: Some(CHUNK.min(self.hub.client().max_payload())),
-            metadata,
-            ..ObjectMetadata::default()
-        };
-        let mut body = Filler::new(body, CHUNK);
-        let stored = store.put(object, &mut body).await;
-        stored.map(described).map_err(away)
+        stored
+    }
+
+    /// Removes the chunks of a body that was not stored to its end.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn sweep(&self, upload: &str) -> Result<(), BrokerError> {
+        let purge = json!({ "filter": self.chunk_subject(upload) });
+        let subject = format!("STREAM.PURGE.{}", self.stream());
+        self.hub
+            .ask::<_, serde_json::Value>(subject, &purge)
+            .await?;
+        Ok(())
     }
 
     /// What is stored under `key`; `None` when nothing is.
@@ -114,12 +143,7 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn find(&self, key: &str) -> Result<Option<MediaObject>, BrokerError> {
-        match self.store().await?.info(key).await {
-            Ok(info) if info.deleted => Ok(None),
-            Ok(info) => Ok(Some(described(info))),
-            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
-            Err(error) => Err(away(error)),
-        }
+        Ok(self.look(key).await?.map(described))
     }
 
     /// Opens the object under `key`; `None` when there is none.
@@ -127,14 +151,42 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn open(&self, key: &str) -> Result<Option<(MediaObject, MediaReader)>, BrokerError> {
-        match self.store().await?.get(key).await {
-            Ok(object) => Ok(Some((
-                described(object.info.clone()),
-                MediaReader { object },
-            ))),
-            Err(error) if error.kind() == GetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(away(error)),
-        }
+        let Some(info) = self.look(key).await? else {
+            return Ok(None);
+        };
+        let chunks = self.chunk_subject(&info.nuid);
+        let digest = info.digest.clone().unwrap_or_default();
+        let object = described(info);
+        let reader = MediaReader::new(
+            Arc::clone(&self.hub),
+            (self.stream(), chunks),
+            object.size,
+            digest,
+        );
+        Ok(Some((object, reader)))
+    }
+
+    /// Removes what is stored under `key`; that nothing is there is no error.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn remove(&self, key: &str) -> Result<(), BrokerError> {
+        let Some(info) = self.look(key).await? else {
+            return Ok(());
+        };
+        let upload = info.nuid.clone();
+        let gone = ObjectInfo {
+            size: 0,
+            chunks: 0,
+            digest: None,
+            deleted: true,
+            ..info
+        };
+        let text = serde_json::to_vec(&gone).map_err(away)?;
+        let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
+        let meta = plain(self.meta_subject(key), text.into());
+        self.hub.store(&meta, &rollup).await?;
+        self.sweep(&upload).await
     }
 
     /// Every object, in no order that means anything.
@@ -142,8 +194,9 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn list(&self) -> Result<Vec<MediaObject>, BrokerError> {
-        let store = self.store().await?;
-        let mut objects = store.list().await.map_err(away)?;
+        self.hub.ready().await?;
+        let store = self.hub.jetstream().get_object_store(self.bucket()).await;
+        let mut objects = store.map_err(away)?.list().await.map_err(away)?;
         let mut found = Vec::new();
         while let Some(info) = objects.next().await {
             found.push(described(info.map_err(away)?));
@@ -151,12 +204,116 @@ impl MediaStore {
         Ok(found)
     }
 
-    async fn store(&self) -> Result<ObjectStore, BrokerError> {
-        self.hub.ready().await?;
-        let name = self.hub.names.of(BUCKET);
-        let store = self.hub.jetstream().get_object_store(name).await;
-        store.map_err(away)
+    async fn write(
+        &self,
+        upload: &str,
+        key: &str,
+        description: Description,
+        mut body: impl AsyncRead + Unpin + Send,
+    ) -> Result<MediaObject, MediaError> {
+        let limit = CHUNK.min(self.hub.client().max_payload());
+        let subject = self.chunk_subject(upload);
+        let mut hasher = Sha256::new();
+        let (mut chunks, mut size) = (0, 0);
+        loop {
+            let chunk = filled(&mut body, limit).await?;
+            if chunk.is_empty() {
+                break;
+            }
+            hasher.update(&chunk);
+            chunks += 1;
+            size += chunk.len();
+            self.hub.store(&plain(subject.clone(), chunk), &[]).await?;
+        }
+        let info = ObjectInfo {
+            name: key.to_owned(),
+            description: None,
+            metadata: metadata(description),
+            headers: None,
+            options: Some(ObjectOptions {
+                link: None,
+                max_chunk_size: Some(limit),
+            }),
+            bucket: self.bucket(),
+            nuid: upload.to_owned(),
+            size,
+            chunks,
+            modified: Some(instant(Timestamp::now())),
+            digest: Some(format!("{SHA256}{}", URL_SAFE.encode(hasher.finalize()))),
+            deleted: false,
+        };
+        let before = self.look(key).await?;
+        let text = serde_json::to_vec(&info).map_err(away)?;
+        let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
+        let meta = plain(self.meta_subject(key), text.into());
+        self.hub.store(&meta, &rollup).await?;
+        if let Some(before) = before.filter(|before| before.nuid != info.nuid) {
+            // Nothing names them any more; a reader in the middle is told so.
+            let _ = self.sweep(&before.nuid).await;
+        }
+        Ok(described(info))
     }
+
+    /// The newest word on `key`; links, which the bridge does not make, are nothing to it.
+    async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, BrokerError> {
+        self.hub.ready().await?;
+        let subject = self.meta_subject(key);
+        let api = format!("$JS.API.DIRECT.GET.{}.{subject}", self.stream());
+        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
+        let reply = self.hub.client().send_request(api, request).await?;
+        match reply.status {
+            None => {}
+            Some(StatusCode::NOT_FOUND) => return Ok(None),
+            Some(status) => return Err(BrokerError::Away(format!("direct get answers {status}"))),
+        }
+        let info: ObjectInfo = serde_json::from_slice(&reply.payload).map_err(away)?;
+        let is_link = |info: &ObjectInfo| {
+            let options = info.options.as_ref();
+            options.is_some_and(|options| options.link.is_some())
+        };
+        Ok(Some(info).filter(|info| !info.deleted && !is_link(info)))
+    }
+
+    fn bucket(&self) -> String {
+        self.hub.names.of(BUCKET)
+    }
+
+    fn stream(&self) -> String {
+        format!("OBJ_{}", self.bucket())
+    }
+
+    fn chunk_subject(&self, upload: &str) -> String {
+        format!("$O.{}.C.{upload}", self.bucket())
+    }
+
+    fn meta_subject(&self, key: &str) -> String {
+        format!("$O.{}.M.{}", self.bucket(), URL_SAFE.encode(key))
+    }
+}
+
+/// The next `size` bytes of a body, fewer at its end only: each chunk is one message, and a network
+/// body comes in small pieces (nats.md, section 3).
+async fn filled(body: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(size);
+    let mut rest = body.take(u64::try_from(size).unwrap_or(u64::MAX));
+    while rest.limit() > 0 && rest.read_buf(&mut chunk).await? > 0 {}
+    Ok(chunk.freeze())
+}
+
+fn plain(subject: String, payload: Bytes) -> Outgoing {
+    Outgoing {
+        subject,
+        headers: Vec::new(),
+        payload,
+    }
+}
+
+fn metadata(description: Description) -> HashMap<String, String> {
+    let known = [(NAME, description.name), (MIME, description.mime)];
+    let known = known.into_iter();
+    known
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 fn described(info: ObjectInfo) -> MediaObject {
@@ -170,7 +327,7 @@ fn described(info: ObjectInfo) -> MediaObject {
         size: u64::try_from(info.size).unwrap_or(u64::MAX),
         digest: info
             .digest
-            .map(|digest| digest.trim_start_matches("SHA-256=").to_owned())
+            .map(|digest| digest.trim_start_matches(SHA256).to_owned())
             .unwrap_or_default(),
         stored_at: info.modified.map(|at| {
             let millis = at.unix_timestamp_nanos() / 1_000_000;
@@ -179,6 +336,50 @@ fn described(info: ObjectInfo) -> MediaObject {
     }
 }
 
+fn instant(at: Timestamp) -> OffsetDateTime {
+    let nanos = i128::from(at.as_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 fn away(error: impl std::fmt::Display) -> BrokerError {
     BrokerError::Away(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::io::StreamReader;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_reads_become_full_chunks_and_nothing_is_lost() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|n| (n % 251) as u8).collect();
+        let pieces: Vec<io::Result<Bytes>> = bytes
+            .chunks(7)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
+        let mut body = StreamReader::new(futures_util::stream::iter(pieces));
+        let mut sizes = Vec::new();
+        let mut got = Vec::new();
+        loop {
+            let chunk = filled(&mut body, 256).await.unwrap();
+            if chunk.is_empty() {
+                break;
+            }
+            sizes.push(chunk.len());
+            got.extend_from_slice(&chunk);
+        }
+        assert_eq!(sizes, [256, 256, 256, 232]);
+        assert_eq!(got, bytes);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_in_the_middle_of_a_chunk_yields_no_chunk() {
+        let pieces = [
+            Ok(Bytes::from_static(b"abc")),
+            Err(io::Error::other("broken")),
+        ];
+        let mut body = StreamReader::new(futures_util::stream::iter(pieces));
+        assert!(filled(&mut body, 256).await.is_err());
+    }
 }

@@ -3,9 +3,9 @@
 
 mod connection;
 mod consumer;
+mod ear;
 mod error;
 mod feed;
-mod filler;
 mod fitness;
 mod hub;
 mod illegible;
@@ -15,7 +15,11 @@ mod lasting;
 mod line;
 mod listing;
 mod managed;
+mod marked;
 mod media;
+mod media_reader;
+mod neighbours;
+mod newest;
 mod objects;
 mod outgoing;
 mod program;
@@ -23,6 +27,8 @@ mod publisher;
 mod recent;
 mod replay;
 mod rights;
+mod schedule;
+mod service;
 mod strays;
 mod streams;
 mod survey;
@@ -37,16 +43,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use ear::Ear;
 pub use error::BrokerError;
 pub use feed::Feed;
 pub use incoming::Incoming;
 pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
-pub use media::{Description, MediaObject, MediaReader, MediaStore};
+pub use media::{Description, MediaError, MediaObject, MediaStore};
+pub use media_reader::MediaReader;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
 pub use rights::{Reach, Rights, Role, rights};
+pub use schedule::{Appointment, Booked};
+pub use service::{Complaint, EndpointPlan, Question, ServicePlan, Switchboard};
 pub use strays::Stray;
 pub use survey::Survey;
 
@@ -166,14 +176,59 @@ impl Broker {
         recent::ids_since(&self.hub, subjects, since).await
     }
 
+    /// Sequences of the inbound messages since `since` that carry `header`, in order.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn marked_since(
+        &self,
+        header: &'static str,
+        since: Timestamp,
+    ) -> Result<Vec<u64>, BrokerError> {
+        marked::since(&self.hub, header, since).await
+    }
+
+    /// Headers and body of one inbound message; `None` when it is gone.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn read_inbound(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<(Headers, Bytes)>, BrokerError> {
+        marked::read(&self.hub, sequence).await
+    }
+
     /// One of the buckets.
     pub fn bucket(&self, bucket: Bucket) -> KeyValue {
         KeyValue::new(Arc::clone(&self.hub), bucket)
     }
 
+    /// What bridges of other configurations tell each other in this NATS account: the buckets of
+    /// replicas under other names, by key. Of those that may not be read there is nothing.
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn neighbours(&self) -> Result<Vec<(String, Entry)>, BrokerError> {
+        neighbours::entries(&self.hub).await
+    }
+
     /// The object store of media.
     pub fn media(&self) -> MediaStore {
         MediaStore::new(Arc::clone(&self.hub))
+    }
+
+    /// Asks whoever answers on `subject` outside JetStream; `None` when nobody is there, which shows
+    /// at once, or the answer does not come within `patience`.
+    pub async fn ask(&self, subject: String, body: Bytes, patience: Duration) -> Option<Bytes> {
+        if !self.connected() {
+            return None;
+        }
+        let request = async_nats::Request::new()
+            .payload(body)
+            .timeout(Some(patience));
+        let answer = self.hub.client().send_request(subject, request).await;
+        answer.ok().map(|answer| answer.payload)
     }
 
     /// Puts a body that is too large for a message into the object store under `key`.

@@ -20,7 +20,7 @@ macro_rules! known {
 }
 
 /// Headers that the bridge writes itself.
-static KNOWN: [(&str, HeaderName); 17] = known![
+static KNOWN: [(&str, HeaderName); 18] = known![
     header::MSG_ID,
     header::CE_SPECVERSION,
     header::CE_ID,
@@ -36,6 +36,7 @@ static KNOWN: [(&str, HeaderName); 17] = known![
     header::CONTENT_TYPE,
     header::REQUEST_ID,
     header::CLAIM,
+    header::MEDIA,
     header::SOURCE_SUBJECT,
     header::SOURCE_SEQUENCE,
 ];

@@ -38,7 +38,7 @@ pub enum Shelf {
 }
 
 impl Shelf {
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Inbound => "INBOUND",
             Self::Receipts => "RECEIPT",

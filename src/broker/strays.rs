@@ -6,15 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::{BrokerError, NO_MESSAGE};
+use super::error::{BrokerError, NO_MESSAGE, SEQUENCE_GONE};
 use super::fitness::covers;
 use super::hub::Hub;
 use super::illegible;
 use super::outgoing::Headers;
 use crate::message::Timestamp;
-
-/// `err_code` of a sequence that is gone.
-const SEQUENCE_GONE: u64 = 10043;
 
 /// A request that nobody would ever take.
 #[derive(Debug, Clone)]

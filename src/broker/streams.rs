@@ -22,8 +22,10 @@ const DEAD_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const GATED_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Most bytes of what the policy kept out.
 const GATED_BYTES: i64 = 256 << 20;
-/// Status events kept for each account.
-const STATUS_PER_ACCOUNT: i64 = 100;
+/// Status events kept for each account, some 3 MB. Links and media share one subject, as that is what
+/// readers subscribe to, so a burst of media must not push the link states out: this is three times the
+/// messages of a month under DingTalk's standard quota (oapi.md, section 9.4).
+const STATUS_PER_ACCOUNT: i64 = 10_000;
 /// Most advisories kept.
 const ADVISORIES: i64 = 100_000;
 /// How long an entry of the send ledger lives.
@@ -42,6 +44,8 @@ const CACHE_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 const OLDEST_SERVER: (i64, i64) = (2, 11);
 /// Oldest server that the bridge is tested with.
 const TESTED_SERVER: (i64, i64) = (2, 12);
+/// Oldest server that delivers a message at its time.
+const SCHEDULING_SERVER: (i64, i64) = (2, 12);
 /// Pause between two tries while the broker or JetStream is not there.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How often waiting is logged.
@@ -74,7 +78,10 @@ pub(super) async fn prepare(hub: &Hub) -> Result<(), BrokerError> {
         patience.wait(&hub.report().unwrap_or_default()).await;
     }
     check_server(hub)?;
-    for plan in plans(&hub.names, &hub.settings) {
+    let schedules = at_least(hub, SCHEDULING_SERVER);
+    for mut plan in plans(&hub.names, &hub.settings) {
+        // An older server refuses the setting, or ignores it.
+        plan.config.allow_message_schedules &= schedules;
         loop {
             match ensure(hub, &plan).await {
                 Ok(()) => break,
@@ -90,17 +97,20 @@ pub(super) async fn prepare(hub: &Hub) -> Result<(), BrokerError> {
 }
 
 pub(super) fn check_server(hub: &Hub) -> Result<(), BrokerError> {
-    let at_least = |(major, minor)| hub.client().is_server_compatible(major, minor, 0);
     let version = hub.client().server_info().version;
-    if !at_least(OLDEST_SERVER) {
+    if !at_least(hub, OLDEST_SERVER) {
         return Err(BrokerError::Unfit(format!(
             "nats-server {version} is too old: pinned consumers and message TTLs need 2.11, and 2.12 or newer is recommended"
         )));
     }
-    if !at_least(TESTED_SERVER) {
+    if !at_least(hub, TESTED_SERVER) {
         warn!(nats.version = %version, "nats-server older than 2.12; newer is recommended");
     }
     Ok(())
+}
+
+fn at_least(hub: &Hub, (major, minor): (i64, i64)) -> bool {
+    hub.client().is_server_compatible(major, minor, 0)
 }
 
 async fn ensure(hub: &Hub, plan: &Plan) -> Result<(), BrokerError> {
@@ -125,7 +135,7 @@ async fn ensure(hub: &Hub, plan: &Plan) -> Result<(), BrokerError> {
     }
 }
 
-async fn find(hub: &Hub, name: &str) -> Result<Option<Info>, BrokerError> {
+pub(super) async fn find(hub: &Hub, name: &str) -> Result<Option<Info>, BrokerError> {
     match hub.look(format!("STREAM.INFO.{name}")).await {
         Ok(info) => Ok(Some(info)),
         Err(error) if error.is_code(NO_STREAM) => Ok(None),
@@ -171,6 +181,10 @@ pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
     let mut queue = stream("OUTBOUND", taken, Duration::ZERO);
     queue.retention = RetentionPolicy::WorkQueue;
     queue.discard = DiscardPolicy::New;
+    // No age either: what waits for its time is kept until then, and one of each key.
+    let mut schedule = stream("SCHEDULE", vec![subjects.all("schedule")], Duration::ZERO);
+    schedule.max_messages_per_subject = 1;
+    schedule.allow_message_schedules = true;
     let receipt = stream("RECEIPT", vec![subjects.all("receipt")], age);
     let dead = stream("DEAD", vec![subjects.all("dead")], DEAD_AGE);
     let mut status = stream("STATUS", vec![subjects.all("status")], age);
@@ -183,6 +197,7 @@ pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
         plan(inbound, Duty::Deduplicated),
         plan(gated, Duty::Kept),
         plan(queue, Duty::Queue),
+        plan(schedule, Duty::Kept),
         plan(receipt, Duty::Kept),
         plan(dead, Duty::Kept),
         plan(status, Duty::Kept),

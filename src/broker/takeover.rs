@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer;
 use tokio::time::{Instant, sleep_until};
 
-use super::consumer::info_of;
+use super::consumer::{Plan, info_of};
 use super::error::BrokerError;
 use super::hub::Hub;
 use super::incoming::{ACK_WAIT, Incoming, Outstanding};
@@ -77,9 +77,9 @@ impl Takeover {
     }
 
     /// Asks the broker, and keeps what is held from being delivered again meanwhile.
-    pub(super) fn ask(&mut self, hub: &Arc<Hub>, durable: &str) {
+    pub(super) fn ask(&mut self, hub: &Arc<Hub>, plan: &Plan) {
         let replies = self.due_for_progress();
-        self.asking = Some(Box::pin(ask(Arc::clone(hub), durable.to_owned(), replies)));
+        self.asking = Some(Box::pin(ask(Arc::clone(hub), plan.clone(), replies)));
     }
 
     /// Takes the broker's answer. Without one the patience decides.
@@ -127,12 +127,12 @@ impl Takeover {
     }
 }
 
-async fn ask(hub: Arc<Hub>, durable: String, replies: Vec<String>) -> Answer {
+async fn ask(hub: Arc<Hub>, plan: Plan, replies: Vec<String>) -> Answer {
     hub.consuming_ready().await?;
     let client = hub.consuming().client();
     for reply in replies {
         // Lost progress is a redelivery, which is not given out twice.
         let _ = client.publish(reply, "+WPI".into()).await;
     }
-    info_of(&hub, &durable).await
+    info_of(&hub, &plan).await
 }

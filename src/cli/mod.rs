@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod exit;
 mod life;
+mod media;
 mod permissions;
 mod print;
 mod ready;
@@ -51,6 +52,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Send(send::SendArgs),
     Tail(tail::TailArgs),
+    Media(media::MediaArgs),
     Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
     Permissions(permissions::PermissionsArgs),
@@ -87,6 +89,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => wait(demo::execute(args)),
         Command::Send(args) => wait(send::execute(args)),
         Command::Tail(args) => wait(tail::execute(args)),
+        Command::Media(args) => wait(media::execute(args)),
         Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
         Command::Permissions(args) => permissions::execute(&args),

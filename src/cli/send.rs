@@ -2,19 +2,21 @@
 //! the bridge like any other.
 
 use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::exit::Failure;
 use super::settings::{self, BrokerArgs};
-use super::{print, span};
-use crate::broker::{BrokerError, Outgoing, Replay, Shelf, Start, Stored};
+use super::{media, print, span};
+use crate::broker::{Broker, BrokerError, Outgoing, Replay, Shelf, Start, Stored};
 use crate::config::Config;
 use crate::message::{
-    AccountName, Markdown, Outcome, Receipt, Request, RequestId, Target, Timestamp, header,
+    AccountName, Attachment, Markdown, Outcome, Receipt, Request, RequestId, Target, Timestamp,
+    header,
 };
 
 /// Letters of a random id.
@@ -28,6 +30,7 @@ const ID_LETTERS: usize = 12;
 #[command(after_help = "Examples:\n  \
     nats-dingtalk send sales user:manager1 'the report is ready'\n  \
     nats-dingtalk send sales group:cid6KeB+/oA== --markdown --title Build < build.md\n  \
+    nats-dingtalk send sales user:manager1 --file report.pdf\n  \
     nats-dingtalk send sales user:manager1 'paid' --id order-42-paid   # again: not sent twice")]
 pub(super) struct SendArgs {
     /// Account that sends
@@ -44,6 +47,20 @@ pub(super) struct SendArgs {
     /// Title of the markdown, shown in notifications [default: its first line]
     #[arg(long, requires = "markdown")]
     title: Option<String>,
+    /// Send a file instead of text; it is put into the object store first
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "markdown"])]
+    file: Option<PathBuf>,
+    /// What the file is sent as [default: by its ending]
+    #[arg(
+        long = "as",
+        value_name = "KIND",
+        requires = "file",
+        conflicts_with = "text"
+    )]
+    kind: Option<FileKind>,
+    /// Name that receivers see [default: that of the file]
+    #[arg(long, requires = "file", conflicts_with = "text")]
+    name: Option<String>,
     /// Idempotency key: under one key at most one message is sent [default: a random one]
     #[arg(long, value_name = "KEY", value_parser = |text: &str| RequestId::parse(text))]
     id: Option<RequestId>,
@@ -55,6 +72,32 @@ pub(super) struct SendArgs {
     json: bool,
     #[command(flatten)]
     broker: BrokerArgs,
+}
+
+/// What a file is sent as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FileKind {
+    /// Shown in the chat: jpg, png, gif, bmp
+    Image,
+    /// To be downloaded: doc, xls, ppt, pdf, zip, rar
+    File,
+    /// To be listened to: amr, mp3, wav
+    Audio,
+    /// To be watched: mp4
+    Video,
+}
+
+impl FileKind {
+    /// By the ending of a name, after what DingTalk takes as each (oapi.md, section 5.1).
+    fn of(name: &str) -> Self {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        match ending.to_ascii_lowercase().as_str() {
+            "jpg" | "jpeg" | "png" | "gif" | "bmp" => Self::Image,
+            "amr" | "mp3" | "wav" => Self::Audio,
+            "mp4" => Self::Video,
+            _ => Self::File,
+        }
+    }
 }
 
 fn target(text: &str) -> Result<Target, String> {
@@ -71,9 +114,16 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
         Some(id) => id.clone(),
         None => random_id()?,
     };
-    let payload = payload(&args, &id)?;
+    let said = match &args.file {
+        Some(path) => Said::File(media::Source::open(path).await?),
+        None => Said::Text(Box::new(text(&args)?)),
+    };
     let config = args.broker.load_quietly()?;
     let broker = settings::connect(&config).await?;
+    let payload = match said {
+        Said::Text(request) => payload(*request, &id)?,
+        Said::File(file) => payload(shelved(&args, file, &broker).await?, &id)?,
+    };
     let receipts = config.nats.subjects.receipt(&args.account, &id);
     // Opened before the request is stored, so that no receipt comes too early; one that is there
     // already is the outcome of this key.
@@ -98,12 +148,48 @@ pub(super) async fn execute(args: SendArgs) -> Result<(), Failure> {
     }
 }
 
-fn payload(args: &SendArgs, id: &RequestId) -> Result<Bytes, Failure> {
+/// What is to be sent, before anything is stored.
+enum Said {
+    Text(Box<Request>),
+    File(media::Source),
+}
+
+/// Puts the file into the store; the request that names it there.
+async fn shelved(
+    args: &SendArgs,
+    mut file: media::Source,
+    broker: &Broker,
+) -> Result<Request, Failure> {
+    if file.size == 0 {
+        return Err(Failure::Usage(anyhow!(
+            "the file is empty, which DingTalk does not take"
+        )));
+    }
+    let name = args.name.as_deref().map(media::checked_name).transpose()?;
+    let name = name.unwrap_or_else(|| file.name.clone());
+    let kind = args.kind.unwrap_or_else(|| FileKind::of(&name));
+    let key = file.put(broker, None, Some(name.clone())).await?;
+    let attachment = Some(Attachment {
+        object: Some(key),
+        name: Some(name),
+        ..Attachment::default()
+    });
+    let mut request = Request::default();
+    match kind {
+        FileKind::Image => request.image = attachment,
+        FileKind::File => request.file = attachment,
+        FileKind::Audio => request.audio = attachment,
+        FileKind::Video => request.video = attachment,
+    }
+    Ok(request)
+}
+
+fn text(args: &SendArgs) -> Result<Request, Failure> {
     let text = match args.text.as_deref() {
         Some(text) if text != "-" => text.to_owned(),
         _ => read_input()?,
     };
-    let mut request = if args.markdown {
+    let request = if args.markdown {
         Request {
             markdown: Some(Markdown {
                 title: args.title.clone(),
@@ -114,6 +200,10 @@ fn payload(args: &SendArgs, id: &RequestId) -> Result<Bytes, Failure> {
     } else {
         Request::plain(&text)
     };
+    Ok(request)
+}
+
+fn payload(mut request: Request, id: &RequestId) -> Result<Bytes, Failure> {
     request.id = Some(id.clone());
     request.content().map_err(Failure::usage)?;
     Ok(serde_json::to_vec(&request)

@@ -6,18 +6,20 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Policies;
+use super::flight::Flight;
 use super::gate;
-use super::journey::Flight;
+use super::media::{self, Errand};
+use super::responder::Callbacks;
 use super::sessions::Sessions;
 use crate::broker::{Headers, Outgoing};
-use crate::config::Gated;
+use crate::config::{Gated, Media as Rule};
 use crate::dingtalk::payload::{self, Reading};
 use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
-    AccountName, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply, SessionEntry, Subjects,
-    Timestamp, header,
+    AccountName, Chat, ChatType, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply,
+    SessionEntry, Subjects, Timestamp, header,
 };
-use crate::telemetry::{FrameOutcome, Metrics};
+use crate::telemetry::{CardChats, FrameOutcome, Metrics};
 
 /// Room for the normalised view beside the raw data.
 const VIEW_BYTES: usize = 1024;
@@ -39,6 +41,8 @@ pub(super) struct Admitter {
     subjects: Subjects,
     policies: watch::Receiver<Policies>,
     sessions: Sessions,
+    callbacks: Callbacks,
+    card_chats: CardChats,
     metrics: Metrics,
 }
 
@@ -46,13 +50,15 @@ impl Admitter {
     pub(super) fn new(
         subjects: Subjects,
         policies: watch::Receiver<Policies>,
-        sessions: Sessions,
+        (sessions, callbacks, card_chats): (Sessions, Callbacks, CardChats),
         metrics: Metrics,
     ) -> Self {
         Self {
             subjects,
             policies,
             sessions,
+            callbacks,
+            card_chats,
             metrics,
         }
     }
@@ -66,6 +72,7 @@ impl Admitter {
             warn!(dingtalk.account = %delivery.account, "dingtalk sent a notice instead of content, see the monthly quota in the developer console");
         }
         let mut gated = false;
+        let mut media = Vec::new();
         let addressable = reading.chat_key.len() <= MAX_ID;
         let message = if reading.readable && addressable {
             match self.gate(&delivery.account, &reading) {
@@ -77,7 +84,9 @@ impl Admitter {
                 Some((_, Gated::Publish)) => gated = true,
                 None => self.keep_session(&delivery, &reading, &key),
             }
-            self.view(&delivery, &reading, &key, gated)
+            let (message, errands) = self.view(&delivery, &reading, &key, gated);
+            media = errands;
+            message
         } else {
             // The session has counted frames that are no JSON at all.
             if !reading.readable && !delivery.frame.is_undecodable() {
@@ -90,19 +99,24 @@ impl Admitter {
             };
             self.dead(&delivery, &reading, &key, detail)
         };
+        let action = reading.card.as_ref().filter(|_| reading.readable && !gated);
+        let track = action.and_then(|action| action.out_track_id.as_ref());
+        let callback = track.map(|_| self.callbacks.of(&delivery.account, &message.payload));
         Some(Flight {
             account: delivery.account,
             message,
             ticket: Some(delivery.ticket),
+            callback,
             received: delivery.received,
             gated,
+            media,
             ended: None,
         })
     }
 
     fn gate(&self, account: &AccountName, reading: &Reading<'_>) -> Option<(&'static str, Gated)> {
         let policies = self.policies.borrow();
-        let policy = policies.get(account)?;
+        let policy = &policies.get(account)?.policy;
         let reason = gate::keeps_out(policy, reading)?;
         Some((reason.as_str(), policy.gated))
     }
@@ -126,12 +140,33 @@ impl Admitter {
                 account: delivery.account.clone(),
                 kind: reading.kind,
                 chat: reading.chat_key.clone().into_owned(),
+                conversation: reading
+                    .chat
+                    .as_ref()
+                    .map(|chat| chat.id.clone().into_owned()),
             };
             self.sessions.keep(key, entry);
         }
     }
 
-    fn view(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str, gated: bool) -> Outgoing {
+    /// What becomes of the media of a message; nothing is fetched of what was kept out.
+    fn media_rule(&self, account: &AccountName, gated: bool) -> Rule {
+        let policies = self.policies.borrow();
+        match policies.get(account).map(|rules| rules.media) {
+            Some(Rule::Fetch) if !gated => Rule::Fetch,
+            Some(Rule::Off) => Rule::Off,
+            Some(Rule::Fetch | Rule::Link) | None => Rule::Link,
+        }
+    }
+
+    /// The message that the frame becomes, and the media that it announces.
+    fn view(
+        &self,
+        delivery: &Delivery,
+        reading: &Reading<'_>,
+        key: &str,
+        gated: bool,
+    ) -> (Outgoing, Vec<Errand>) {
         let account = &delivery.account;
         let (kind, chat) = (reading.kind, reading.chat_key.as_ref());
         let subject = if gated {
@@ -148,15 +183,22 @@ impl Admitter {
                 .is_some_and(|card| card.out_track_id.is_some()),
             Kind::Event | Kind::Other => false,
         };
+        let mut message = reading.message.clone();
+        if let Some(message) = &mut message {
+            media::assign(message, self.media_rule(account, gated), account, key);
+        }
         let view = Inbound {
             id: key.into(),
             account: account.as_str().into(),
             kind,
-            chat: reading.chat.clone(),
+            chat: reading
+                .chat
+                .clone()
+                .or_else(|| self.place(account, reading)),
             sender: reading.sender.clone(),
             mentioned: reading.mentioned,
             mentions: reading.mentions.clone(),
-            message: reading.message.clone(),
+            message,
             card: reading.card.clone(),
             topic: reading.topic.clone(),
             notice: reading.notice.clone(),
@@ -175,11 +217,32 @@ impl Admitter {
         }
         let mut headers = self.headers(delivery, reading, key);
         headers.push((header::CE_DATASCHEMA.into(), SCHEMA.to_owned()));
-        Outgoing {
+        let errands = media::announced(&view, account);
+        if !errands.is_empty() {
+            headers.push((header::MEDIA.into(), errands.len().to_string()));
+        }
+        let message = Outgoing {
             subject,
             headers,
             payload: Bytes::from(body),
-        }
+        };
+        (message, errands)
+    }
+
+    /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
+    fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
+        let track = reading.card.as_ref()?.out_track_id.as_ref()?;
+        let (kind, id) = self.card_chats.find(account, track)?;
+        let chat_type = match kind {
+            Kind::Group => ChatType::Group,
+            Kind::User => ChatType::User,
+            Kind::Card | Kind::Event | Kind::Other => return None,
+        };
+        Some(Chat {
+            id: id.into(),
+            chat_type,
+            title: None,
+        })
     }
 
     fn dead(

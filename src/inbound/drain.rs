@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::known::Known;
+use super::media::{self, Errand, Errands};
 use super::record::{self, Record};
 use crate::broker::{Broker, BrokerError, Outgoing, Publisher, Settled};
-use crate::message::header;
+use crate::message::{AccountName, header};
 use crate::spool::{Spool, SpoolError};
 use crate::telemetry::Metrics;
 
@@ -35,6 +36,7 @@ pub(super) struct Drain {
     pub(super) spool: Spool,
     pub(super) wake: Arc<Notify>,
     pub(super) dedup_window: Duration,
+    pub(super) errands: Errands,
     pub(super) metrics: Metrics,
 }
 
@@ -56,6 +58,8 @@ struct Progress {
     outstanding: VecDeque<u64>,
     /// The last record that was published or left out.
     passed: u64,
+    /// Media that the records announce, by position.
+    media: Vec<(u64, Vec<Errand>)>,
 }
 
 impl Progress {
@@ -135,6 +139,7 @@ impl Drain {
             window,
             outstanding: VecDeque::new(),
             passed: before,
+            media: Vec::new(),
         };
         let moved = self
             .publish_all(publisher, records, known, &mut progress)
@@ -143,6 +148,10 @@ impl Drain {
         if safe > before {
             self.spool.remove_through(safe).await?;
             self.metrics.spool_drained(safe - before);
+            let stored = progress.media.into_iter();
+            for (_, errands) in stored.filter(|(position, _)| *position <= safe) {
+                self.errands.send(errands);
+            }
         }
         moved?;
         Ok(safe.saturating_sub(before))
@@ -157,6 +166,11 @@ impl Drain {
         progress: &mut Progress,
     ) -> Result<(), BrokerError> {
         for (position, record) in records {
+            let announced = record.as_ref().map(|record| announced(&record.message));
+            let announced = announced.filter(|errands| !errands.is_empty());
+            progress
+                .media
+                .extend(announced.map(|errands| (position, errands)));
             match record {
                 None => error!(
                     spool.position = position,
@@ -197,6 +211,18 @@ impl Drain {
             payload: claim,
         })
     }
+}
+
+/// The media that a message announces; its body is read only when its header says that there is some.
+fn announced(message: &Outgoing) -> Vec<Errand> {
+    let named = |wanted: &str| {
+        let mut headers = message.headers.iter();
+        let found = headers.find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let account = named(header::MEDIA).and(named(header::ACCOUNT));
+    let account = account.and_then(|name| AccountName::parse(name).ok());
+    account.map_or_else(Vec::new, |account| media::read(&message.payload, &account))
 }
 
 /// The position of a record that is stored.
@@ -242,6 +268,7 @@ mod tests {
             window: 3,
             passed: 6,
             outstanding: VecDeque::new(),
+            media: Vec::new(),
         };
         assert_eq!(progress.safe(), 6);
         progress.outstanding.extend([7, 8, 10]);

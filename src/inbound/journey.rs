@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::flight::Flight;
+use super::media::Errands;
 use super::record;
 use super::verdict::{Verdict, after_append, after_publish};
 use crate::broker::{Broker, BrokerError, Outgoing, Publisher, Settled};
 use crate::config::Inbound as Budgets;
-use crate::dingtalk::stream::{Ack, AckTicket};
-use crate::message::AccountName;
 use crate::spool::{Spool, SpoolError};
 use crate::telemetry::{FrameOutcome, Health, Metrics, PartState};
 
@@ -32,57 +32,6 @@ pub(super) enum Route {
     Broker,
     /// Into the spool, from where they follow in order.
     Spool,
-}
-
-/// One admitted frame: what it became, and the right to answer it.
-#[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) account: AccountName,
-    pub(super) message: Outgoing,
-    pub(super) ticket: Option<AckTicket>,
-    pub(super) received: Instant,
-    /// Kept out by the policy of the account, and published for whoever wants to see that.
-    pub(super) gated: bool,
-    /// Counted as ended already: given back past the hard budget, perhaps stored later.
-    pub(super) ended: Option<FrameOutcome>,
-}
-
-impl Flight {
-    /// Answers the frame with success, if it has not been answered yet.
-    pub(super) fn acknowledge(&mut self, metrics: &Metrics) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
-        if ticket.answer(Ack::Done) {
-            metrics.acked(self.received.elapsed());
-        } else {
-            metrics.ack_lost(&self.account);
-        }
-    }
-
-    /// Counts how the frame ended, once.
-    fn end(&mut self, outcome: FrameOutcome, metrics: &Metrics) {
-        match self.ended {
-            None => {
-                let outcome = match outcome {
-                    FrameOutcome::Stored if self.gated => FrameOutcome::Gated,
-                    other => other,
-                };
-                self.ended = Some(outcome);
-                metrics.frame_ended(&self.account, outcome);
-            }
-            Some(FrameOutcome::Refused) => metrics.ack_late(&self.account),
-            Some(_) => {}
-        }
-    }
-
-    /// Gives the frame back to DingTalk: an EVENT is told to come later, others get silence.
-    fn refuse(&mut self, metrics: &Metrics) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.answer(Ack::Later);
-        }
-        self.end(FrameOutcome::Refused, metrics);
-    }
 }
 
 type Append = Pin<Box<dyn Future<Output = Result<(), SpoolError>> + Send>>;
@@ -107,10 +56,22 @@ pub(super) struct Flights {
     refused_at: Option<Instant>,
     next_token: u64,
     wake_drain: Arc<Notify>,
+    errands: Errands,
     spool: Spool,
     budgets: Budgets,
     metrics: Metrics,
     health: Health,
+}
+
+/// What flights are built from.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) spool: Spool,
+    pub(super) wake_drain: Arc<Notify>,
+    pub(super) errands: Errands,
+    pub(super) budgets: Budgets,
+    pub(super) metrics: Metrics,
+    pub(super) health: Health,
 }
 
 impl fmt::Debug for Flights {
@@ -125,13 +86,15 @@ impl fmt::Debug for Flights {
 }
 
 impl Flights {
-    pub(super) fn new(
-        spool: Spool,
-        wake_drain: Arc<Notify>,
-        budgets: Budgets,
-        metrics: Metrics,
-        health: Health,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            spool,
+            wake_drain,
+            errands,
+            budgets,
+            metrics,
+            health,
+        } = parts;
         let route = if spool.depth().records == 0 {
             Route::Broker
         } else {
@@ -150,6 +113,7 @@ impl Flights {
             refused_at: None,
             next_token: 0,
             wake_drain,
+            errands,
             spool,
             budgets,
             metrics,
@@ -237,6 +201,7 @@ impl Flights {
                 if let Some((_, mut flight)) = departed.remove(at) {
                     flight.acknowledge(&self.metrics);
                     flight.end(outcome, &self.metrics);
+                    self.errands.send(flight.media);
                 }
             }
             Verdict::Spool | Verdict::Hold => {

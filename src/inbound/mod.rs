@@ -5,10 +5,13 @@
 
 mod admit;
 mod drain;
+mod flight;
 mod gate;
 mod journey;
 mod known;
+mod media;
 mod record;
+mod responder;
 mod sessions;
 mod status;
 mod verdict;
@@ -24,14 +27,17 @@ use tracing::warn;
 use self::admit::Admitter;
 use self::drain::Drain;
 use self::journey::{Flights, Route};
+pub use self::media::MediaFetch;
+use self::responder::Responders;
 pub use self::sessions::SessionWriter;
 pub use self::status::report_links;
 use crate::broker::{Broker, Publisher};
-use crate::config::{AckMode, Inbound as Budgets, Policy};
+use crate::config::{self, AckMode, Inbound as Budgets, Policy};
+use crate::dingtalk::api::{Apis, Fetcher};
 use crate::dingtalk::stream::Delivery;
 use crate::message::{AccountName, Subjects};
 use crate::spool::Spool;
-use crate::telemetry::{Health, Metrics, PartState};
+use crate::telemetry::{CardChats, Health, Metrics, PartState};
 
 /// Publishes without a PubAck at a time: 57 k frames/s at 64 and 82 k at 256 were measured; the
 /// wider the window, the longer each frame waits in it (nats.md, section 6).
@@ -43,8 +49,17 @@ const WAITING: usize = 1024;
 /// How often budgets are looked at; they are met within this much.
 const TICK: Duration = Duration::from_millis(25);
 
-/// What an account lets in, for every account; replaced whole when the configuration changes.
-pub type Policies = Arc<BTreeMap<AccountName, Policy>>;
+/// The rules of one account for what comes in.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What is let in.
+    pub policy: Policy,
+    /// What becomes of media.
+    pub media: config::Media,
+}
+
+/// The rules of every account; replaced whole when the configuration changes.
+pub type Policies = Arc<BTreeMap<AccountName, Rules>>;
 
 /// What the inbound side is built from.
 #[derive(Debug)]
@@ -59,8 +74,14 @@ pub struct Parts {
     pub subjects: Subjects,
     /// Deduplication window of the inbound stream.
     pub dedup_window: Duration,
-    /// Policies of the accounts.
+    /// Rules of the accounts.
     pub policies: watch::Receiver<Policies>,
+    /// The Open API of the accounts, for download codes.
+    pub apis: Apis,
+    /// What fetches media.
+    pub fetcher: Fetcher,
+    /// In which chats cards stand.
+    pub card_chats: CardChats,
     /// Counters.
     pub metrics: Metrics,
     /// Health, parts `inbound` and `spool`.
@@ -74,6 +95,7 @@ pub struct Inbound {
     publisher: Publisher,
     flights: Flights,
     drain: Drain,
+    responders: Responders,
     ack: AckMode,
     broker: Broker,
     metrics: Metrics,
@@ -81,8 +103,9 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Builds the loop, and the writer of session webhooks that is to be run beside it.
-    pub fn new(parts: Parts) -> (Self, SessionWriter) {
+    /// Builds the loop, and what is to be run beside it: the writer of session webhooks and the
+    /// fetching of media.
+    pub fn new(parts: Parts) -> (Self, SessionWriter, MediaFetch) {
         let Parts {
             broker,
             spool,
@@ -90,29 +113,57 @@ impl Inbound {
             subjects,
             dedup_window,
             policies,
+            apis,
+            fetcher,
+            card_chats,
             metrics,
             health,
         } = parts;
+        let (errands, fetch) = media::channel(media::Parts {
+            broker: broker.clone(),
+            subjects: subjects.clone(),
+            apis,
+            fetcher,
+            policies: policies.clone(),
+            metrics: metrics.clone(),
+            most: budgets.media_max_bytes,
+        });
         let (sessions, writer) = sessions::channel(&broker);
+        let (callbacks, responders) =
+            Responders::new(broker.clone(), subjects.clone(), metrics.clone());
         let ack = budgets.ack;
         let wake_drain = Arc::new(Notify::new());
         let inbound = Self {
-            admitter: Admitter::new(subjects, policies, sessions, metrics.clone()),
+            admitter: Admitter::new(
+                subjects,
+                policies,
+                (sessions, callbacks, card_chats),
+                metrics.clone(),
+            ),
             publisher: broker.publisher(WINDOW),
             drain: Drain {
                 broker: broker.clone(),
                 spool: spool.clone(),
                 wake: Arc::clone(&wake_drain),
                 dedup_window,
+                errands: errands.clone(),
                 metrics: metrics.clone(),
             },
-            flights: Flights::new(spool, wake_drain, budgets, metrics.clone(), health.clone()),
+            flights: Flights::new(journey::Parts {
+                spool,
+                wake_drain,
+                errands,
+                budgets,
+                metrics: metrics.clone(),
+                health: health.clone(),
+            }),
+            responders,
             ack,
             broker,
             metrics,
             health,
         };
-        (inbound, writer)
+        (inbound, writer, fetch)
     }
 
     /// Runs until every sender of `deliveries` is gone and every frame has been answered or given
@@ -126,7 +177,7 @@ impl Inbound {
         tokio::pin!(drain);
         self.health.part("inbound", PartState::Up);
         self.choose_route();
-        while open || !self.flights.is_empty() {
+        while open || !self.flights.is_empty() || !self.responders.is_empty() {
             let room = if open { self.room() } else { 0 };
             tokio::select! {
                 biased;
@@ -136,6 +187,7 @@ impl Inbound {
                     open = taken > 0;
                     self.take(&mut batch).await;
                 }
+                () = self.responders.work() => {}
                 _ = tick.tick() => self.look_at_budgets(),
                 never = &mut drain => match never {},
             }

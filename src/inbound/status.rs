@@ -1,30 +1,17 @@
-//! Link changes as messages on `<prefix>.status.<account>`.
+//! Messages on `<prefix>.status.<account>`, and the link changes among them.
 
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::broker::{Broker, Outgoing};
 use crate::dingtalk::stream::{LinkChange, LinkEvent};
-use crate::message::{Subjects, Timestamp, header};
+use crate::message::{AccountName, LinkStanding, LinkStatus, Status, Subjects, Timestamp, header};
 
 /// How long a change that is published after the links have ended may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Body of a status message.
-#[derive(Debug, Serialize)]
-struct LinkStatus<'a> {
-    #[serde(rename = "type")]
-    status: &'static str,
-    slot: usize,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    at: Timestamp,
-}
 
 /// Publishes every change until the senders are gone, after that only as long as the broker takes
 /// them at once: a stop does not wait for one that is away. A change that the broker does not take is
@@ -36,34 +23,24 @@ pub async fn report_links(
 ) {
     while let Some(event) = changes.recv().await {
         let (state, reason) = match &event.change {
-            LinkChange::Up => ("up", None),
-            LinkChange::Down(reason) => ("down", Some(reason.as_str())),
-            LinkChange::Parked(reason) => ("parked", Some(reason.as_str())),
-            LinkChange::Stopped => ("stopped", None),
+            LinkChange::Up => (LinkStanding::Up, None),
+            LinkChange::Down(reason) => (LinkStanding::Down, Some(reason.clone())),
+            LinkChange::Parked(reason) => (LinkStanding::Parked, Some(reason.clone())),
+            LinkChange::Stopped => (LinkStanding::Stopped, None),
         };
-        let at = Timestamp::now();
-        let status = LinkStatus {
-            status: "link",
+        let status = Status::Link(LinkStatus {
             slot: event.slot,
             state,
             reason,
-            at,
-        };
+            at: Timestamp::now(),
+        });
         let id = format!(
             "link:{}:{}:{:016x}",
             event.account,
             event.slot,
             fastrand::u64(..)
         );
-        let message = Outgoing {
-            subject: subjects.status(&event.account),
-            headers: vec![
-                (header::MSG_ID.into(), id),
-                (header::ACCOUNT.into(), event.account.to_string()),
-                (header::CONTENT_TYPE.into(), "application/json".to_owned()),
-            ],
-            payload: serde_json::to_vec(&status).unwrap_or_default().into(),
-        };
+        let message = message(&subjects, &event.account, id, &status);
         if !broker.connected() {
             continue;
         }
@@ -77,6 +54,24 @@ pub async fn report_links(
                 return;
             }
         }
+    }
+}
+
+/// A status as it is stored under `id`.
+pub(super) fn message(
+    subjects: &Subjects,
+    account: &AccountName,
+    id: String,
+    status: &Status,
+) -> Outgoing {
+    Outgoing {
+        subject: subjects.status(account),
+        headers: vec![
+            (header::MSG_ID.into(), id),
+            (header::ACCOUNT.into(), account.to_string()),
+            (header::CONTENT_TYPE.into(), "application/json".to_owned()),
+        ],
+        payload: serde_json::to_vec(status).unwrap_or_default().into(),
     }
 }
 

@@ -147,6 +147,53 @@ impl CardRequest {
     }
 }
 
+/// What a responder on `<prefix>.api.card.<account>` says to a card action: the change that the press
+/// makes at once. An empty object leaves the card as it is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CardReply {
+    /// Public parameters to change; what is not named stays.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Value>,
+    /// The same in DingTalk's own form; `params` goes over it.
+    #[serde(default, rename = "cardData", skip_serializing_if = "Option::is_none")]
+    pub card_data: Option<CardParams>,
+    /// Parameters that the person who pressed alone sees.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private: BTreeMap<String, Value>,
+}
+
+/// Parameters of a card as DingTalk writes them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CardParams {
+    /// By name.
+    #[serde(rename = "cardParamMap")]
+    pub params: BTreeMap<String, Value>,
+}
+
+impl CardReply {
+    /// All public parameters.
+    pub fn public(&self) -> BTreeMap<String, String> {
+        let mut public = self.card_data.clone().unwrap_or_default().params;
+        public.extend(self.params.clone());
+        param_strings(&public)
+    }
+}
+
+/// Parameters of a card as DingTalk takes them: strings as they are, all else as JSON text (oapi.md,
+/// section 6.1).
+pub fn param_strings(params: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let pairs = params.iter();
+    pairs
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
+}
+
 /// The short form of a streamed answer: `{"stream":"<id>","append":"…"}` opens a card in the chat of
 /// the subject with the first piece and feeds it with the next ones; `"done":true` closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,8 @@ pub enum DeadReason {
     Unserved,
     /// Its time was over.
     Expired,
+    /// It was called off before its time.
+    Cancelled,
     /// DingTalk refused it for good.
     Refused,
     /// The frame could not be read.
@@ -39,6 +41,7 @@ impl DeadReason {
             Self::Mismatch => "mismatch",
             Self::Unserved => "unserved",
             Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
             Self::Refused => "refused",
             Self::Undecodable => "undecodable",
             Self::TooLarge => "too-large",

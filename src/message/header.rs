@@ -16,6 +16,8 @@ pub const DINGTALK_MSG_ID: &str = "Dingtalk-Msg-Id";
 pub const REQUEST_ID: &str = "Dingtalk-Request-Id";
 /// Object-store key of a body that was too large for the broker (claim check).
 pub const CLAIM: &str = "Dingtalk-Claim";
+/// How many media items of an inbound message are fetched into the object store; absent when none is.
+pub const MEDIA: &str = "Dingtalk-Media";
 /// Subject that a moved or given-up message came from.
 pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 /// Stream sequence that a moved or given-up message came from.
@@ -24,6 +26,12 @@ pub const SOURCE_SEQUENCE: &str = "Dingtalk-Source-Sequence";
 pub const SOURCE_TIME: &str = "Dingtalk-Source-Time";
 /// Stands in for headers that cannot be read; a request that carries it is refused.
 pub const ILLEGIBLE: &str = "Dingtalk-Illegible-Headers";
+/// Canonical subject that a request is moved to when its time has come.
+pub const DUE_SUBJECT: &str = "Dingtalk-Due-Subject";
+/// Instant before which a request is not moved, in RFC 3339; on a canonical subject: it was waited for.
+pub const NOT_BEFORE: &str = "Dingtalk-Not-Before";
+/// Present on a request that was called off before its time.
+pub const CANCELLED: &str = "Dingtalk-Cancelled";
 /// Why a message was given up, one of the reasons of `DeadReason`.
 pub const DEAD_REASON: &str = "Dingtalk-Dead-Reason";
 /// The same for people.

@@ -211,7 +211,8 @@ pub struct Media<'a> {
     /// Public address, when DingTalk gives one instead of a code.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub url: Option<Cow<'a, str>>,
-    /// Key in the object store, when fetched.
+    /// Key in the object store, `<account>/<inbound id>/<n>`, n from 1 and on into what is quoted: there
+    /// from the start when it is fetched, which `<prefix>.status.<account>` tells the end of.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Cow<'a, str>>,
 }

@@ -8,6 +8,12 @@ use super::outbound::Via;
 use super::timestamp::Timestamp;
 
 /// How a request ended.
+///
+/// Of a list of users each may fare differently. In this order: `uncertain` when a call was not
+/// answered, whatever became of the others; `expired` when its time was over before everybody had
+/// been asked; `failed` when DingTalk refused a call for good, or none of the users exists; `sent` when
+/// everybody who exists got all of it. `refused_users`, `uncertain_users` and `unsent_users` name those
+/// who did not; whoever is in none of them got it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -49,19 +55,22 @@ pub struct Receipt {
     /// What to do about it: the console page or the permission that cures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
-    /// Users whom DingTalk refused although it accepted the call.
+    /// Users whom DingTalk refused for good although it accepted the call: they do not exist for the
+    /// robot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused_users: Vec<String>,
     /// Users who may or may not have got it: the call that carried it to them was not answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncertain_users: Vec<String>,
-    /// Users to whom it was not sent any more, because its time was over or it was given up.
+    /// Users of a list to whom it was not sent, or not all of it, because its time was over or it was
+    /// given up; also those whom DingTalk put off until then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsent_users: Vec<String>,
     /// outTrackId of the card that it opened or changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_track_id: Option<String>,
-    /// Each message that the request became, in order; only when there are several.
+    /// Each message that the request became, in order, and of a list each call that DingTalk took or
+    /// did not answer, 1500 at most; only when there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
     /// Calls that carried the content, refused ones included.
@@ -70,7 +79,7 @@ pub struct Receipt {
     pub requested_at: Timestamp,
     /// When it ended.
     pub finished_at: Timestamp,
-    /// Calls that DingTalk bills for.
+    /// Calls that DingTalk bills for, uploads included.
     pub cost: u32,
 }
 

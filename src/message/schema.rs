@@ -1,10 +1,11 @@
-//! JSON Schemas of the four message bodies, read off their types. It knows no file.
+//! JSON Schemas of the message bodies, read off their types. It knows no file.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{DeadLetter, Inbound, Receipt, Request};
+use super::verb_schema::verbs;
+use super::{DeadLetter, Inbound, Receipt, Request, Status};
 
 /// Contents of a request; exactly one is given.
 const CONTENTS: [&str; 11] = [
@@ -23,16 +24,19 @@ const CONTENTS: [&str; 11] = [
 
 /// Who writes a message, which decides what a reader may rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writer {
+pub(super) enum Writer {
+    /// The bridge: members may be added.
     Bridge,
+    /// A service: unknown members are refused.
     Client,
 }
 
-/// The schemas (JSON Schema 2020-12) by name: `inbound`, `outbound`, `receipt`, `dead-letter`.
+/// The schemas (JSON Schema 2020-12) by name: `inbound`, `outbound`, `receipt`, `dead-letter`,
+/// `status`, `verbs`.
 ///
 /// What the bridge writes may gain members in later versions, so those schemas are open; requests
 /// are closed, as the bridge refuses unknown keys.
-pub fn schemas() -> [(&'static str, Value); 4] {
+pub fn schemas() -> [(&'static str, Value); 6] {
     [
         ("inbound", inbound()),
         ("outbound", outbound()),
@@ -44,6 +48,15 @@ pub fn schemas() -> [(&'static str, Value); 4] {
             "dead-letter",
             schema_of::<DeadLetter>("dead-letter", "What was given up", Writer::Bridge),
         ),
+        (
+            "status",
+            schema_of::<Status>(
+                "status",
+                "What the bridge says about itself",
+                Writer::Bridge,
+            ),
+        ),
+        ("verbs", verbs()),
     ]
 }
 
@@ -57,7 +70,7 @@ fn inbound() -> Value {
     schema
 }
 
-fn outbound() -> Value {
+pub(super) fn outbound() -> Value {
     let mut schema = schema_of::<Request>("outbound", "A request to send", Writer::Client);
     let one_of: Vec<Value> = CONTENTS
         .iter()
@@ -69,7 +82,7 @@ fn outbound() -> Value {
     schema
 }
 
-fn schema_of<T: JsonSchema>(name: &str, title: &str, writer: Writer) -> Value {
+pub(super) fn schema_of<T: JsonSchema>(name: &str, title: &str, writer: Writer) -> Value {
     let settings = SchemaSettings::draft2020_12();
     let settings = match writer {
         Writer::Bridge => settings.for_serialize(),

@@ -26,6 +26,9 @@ pub struct SessionEntry {
     /// Exact id of the chat, as in the subject: openConversationId, staffId, or an outsider's
     /// conversationId.
     pub chat: String,
+    /// conversationId, which reactions need; absent in entries of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
 }
 
 impl SessionEntry {
@@ -82,6 +85,7 @@ mod tests {
             account: AccountName::parse("sales").unwrap(),
             kind: Kind::Group,
             chat: "cid6KeB+/oA==".to_owned(),
+            conversation: None,
         }
     }
 

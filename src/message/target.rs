@@ -1,18 +1,24 @@
 //! The `to` of a request: a string, a list of users, or the message that is answered.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::collections::HashSet;
+use std::fmt::{self, Write};
 
 use schemars::JsonSchema;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::outbound::RequestError;
 use super::subject::Kind;
 
 /// Most users that one request may address; calls take 20 each (oapi.md, section 2.1).
 pub(crate) const MAX_USERS: usize = 5000;
+/// Most users whose ids stand in the subject themselves; of a longer list their digest does.
+pub(crate) const SUBJECT_USERS: usize = 20;
+/// Between the users of one canonical subject, and before the digest of many; in no staffId.
+pub(crate) const USER_SEPARATOR: char = ',';
 
 /// Who gets a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +38,15 @@ pub enum Target {
 impl Target {
     /// The kind and id of the canonical subject; `None` for a reply or a session, which
     /// have to be looked up.
+    ///
+    /// The id of several users is their list, joined by commas. More than 20 do not fit a subject:
+    /// their id is `,<count>:<digest>`, the SHA-256 in hex of the distinct users in their order,
+    /// joined by commas; it begins with the separator, so it is no list. The payload carries `to`.
     pub fn address(&self) -> Option<(Kind, Cow<'_, str>)> {
         match self {
             Self::Group(id) => Some((Kind::Group, Cow::Borrowed(id))),
             Self::User(id) => Some((Kind::User, Cow::Borrowed(id))),
-            Self::Users(ids) => Some((Kind::User, Cow::Owned(ids.join(",")))),
+            Self::Users(ids) => Some((Kind::User, Cow::Owned(list_id(ids)))),
             Self::ReplyTo(_) | Self::Session(_) => None,
         }
     }
@@ -53,7 +63,7 @@ impl Target {
                 &format!("{} users", ids.len()),
                 "give 1 to 5000 users",
             )),
-            Self::Users(ids) => ids.iter().try_for_each(|id| check_user(id)),
+            Self::Users(ids) => ids.iter().try_for_each(|id| check_listed(id)),
             Self::ReplyTo(id) if id.is_empty() => {
                 Err(refused("reply_to", "give the id of an inbound message"))
             }
@@ -63,6 +73,31 @@ impl Target {
             Self::ReplyTo(_) | Self::Session(_) => Ok(()),
         }
     }
+}
+
+/// The users of a list in their order, each once.
+pub(crate) fn distinct(ids: &[String]) -> Vec<&str> {
+    let mut seen = HashSet::with_capacity(ids.len());
+    let ids = ids.iter().map(String::as_str);
+    ids.filter(|id| seen.insert(*id)).collect()
+}
+
+/// The id of a list in a canonical subject.
+fn list_id(ids: &[String]) -> String {
+    if ids.len() <= SUBJECT_USERS {
+        return ids.join(",");
+    }
+    let users = distinct(ids);
+    let list = users.join(",");
+    if users.len() <= SUBJECT_USERS {
+        return list;
+    }
+    let mut id = format!("{USER_SEPARATOR}{}:", users.len());
+    for byte in Sha256::digest(list) {
+        // Writing to a String cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
 }
 
 fn refused(target: &str, reason: &'static str) -> RequestError {
@@ -96,6 +131,16 @@ fn check_user(id: &str) -> Result<(), RequestError> {
         ));
     }
     check_lwcp(id)
+}
+
+fn check_listed(id: &str) -> Result<(), RequestError> {
+    if id.contains(USER_SEPARATOR) {
+        return Err(refused(
+            id,
+            "a staffId holds no comma; list each user alone",
+        ));
+    }
+    check_user(id)
 }
 
 fn check_lwcp(id: &str) -> Result<(), RequestError> {
@@ -211,5 +256,39 @@ impl JsonSchema for Target {
                     "description": "id that a chat was bound to"}}}
             ]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(users: &[&str]) -> String {
+        let users = users.iter().map(|&user| user.to_owned()).collect();
+        let target = Target::Users(users);
+        let (kind, id) = target.address().unwrap();
+        assert_eq!(kind, Kind::User);
+        id.into_owned()
+    }
+
+    #[test]
+    fn a_short_list_is_its_own_id_and_a_long_one_has_a_digest() {
+        assert_eq!(id(&["u1", "u2"]), "u1,u2");
+        assert_eq!(id(&["u1"; 25]), "u1");
+        let many: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let digest = id(&many);
+        let hex = digest.strip_prefix(",21:").unwrap();
+        assert!(hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        // What is listed twice changes nothing, another order does.
+        assert_eq!(id(&[&many[..], &["u3"]].concat()), digest);
+        let other: Vec<&str> = many.iter().rev().copied().collect();
+        assert_ne!(id(&other), digest);
+    }
+
+    #[test]
+    fn a_listed_user_holds_no_separator() {
+        let target = Target::Users(vec!["u1".into(), "u2,u3".into()]);
+        assert!(target.check().unwrap_err().to_string().contains("comma"));
     }
 }

@@ -21,6 +21,19 @@ pub(super) fn page(snapshot: &Snapshot, now: Timestamp) -> String {
             }
         }
     }
+    if snapshot.replicas.len() > 1 {
+        let count = snapshot.replicas.len();
+        line(&mut page, format_args!("\n{count} replicas"));
+        for replica in &snapshot.replicas {
+            let age = now.since(replica.started_at).as_secs();
+            let me = if replica.me { "  this one" } else { "" };
+            let (id, version) = (one_line(&replica.id), one_line(&replica.version));
+            line(
+                &mut page,
+                format_args!("  {id}  version {version}  up {age} s{me}"),
+            );
+        }
+    }
     for (name, health) in &snapshot.accounts {
         account(&mut page, name, health, now);
     }
@@ -56,6 +69,21 @@ fn account(page: &mut String, name: &AccountName, health: &AccountHealth, now: T
         line(
             page,
             format_args!("  sends    parked: {}", one_line(reason)),
+        );
+    }
+    if let Some(reason) = &health.foreign {
+        line(page, format_args!("  foreign  {}", one_line(reason)));
+    }
+    if let Some(quota) = &health.quota {
+        let limit = quota.limit.map_or("no limit".to_owned(), |limit| {
+            format!("{limit} a month, brake {}", quota.brake.as_str())
+        });
+        line(
+            page,
+            format_args!(
+                "  quota    {} calls used, {} at the end of the month; {limit}",
+                quota.used, quota.forecast
+            ),
         );
     }
     let ago = |at: Option<Timestamp>| {

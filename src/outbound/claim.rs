@@ -7,7 +7,7 @@ use crate::message::{Outcome, Timestamp};
 
 use super::desk::{Desk, LetGo, Patience};
 use super::ledger::{Done, Found, Ledger, Progress, Publication, Record, State, Written};
-use super::receipt::{Cause, Matter};
+use super::receipt::{Cause, Ended, Matter};
 
 /// What a claim found.
 #[derive(Debug)]
@@ -75,19 +75,24 @@ impl Desk {
                         if found.as_ref().map(|found| found.revision) != Some(revision) {
                             continue;
                         }
-                        let done = Box::new(abandoned(matter, progress));
-                        let record = Record {
-                            publication,
-                            state: State::Done(done.clone()),
-                        };
-                        match self.write(patience, &key, &record, Some(revision)).await? {
-                            Written::Stands(_) => {
-                                self.tell(&done.receipt);
-                                return Ok(Claim::Ended(done));
+                        if progress.list {
+                            // Only this call is in doubt: the other users get theirs.
+                            (doubted(progress), Some(revision))
+                        } else {
+                            let done = Box::new(abandoned(matter, progress));
+                            let record = Record {
+                                publication,
+                                state: State::Done(done.clone()),
+                            };
+                            match self.write(patience, &key, &record, Some(revision)).await? {
+                                Written::Stands(_) => {
+                                    self.tell(&done.receipt);
+                                    return Ok(Claim::Ended(done));
+                                }
+                                Written::Overtaken(other) => found = Some(*other),
                             }
-                            Written::Overtaken(other) => found = Some(other),
+                            continue;
                         }
-                        continue;
                     }
                 },
             };
@@ -105,7 +110,7 @@ impl Desk {
                         progress,
                     }));
                 }
-                Written::Overtaken(other) => found = Some(other),
+                Written::Overtaken(other) => found = Some(*other),
             }
         }
     }
@@ -207,7 +212,7 @@ impl Desk {
                 self.tell(&done.receipt);
                 Ok(End::Ours(done))
             }
-            Written::Overtaken(Found { record, .. }) => match record {
+            Written::Overtaken(found) => match found.record {
                 Some(Record {
                     publication,
                     state: State::Done(other),
@@ -229,15 +234,28 @@ impl Desk {
     }
 }
 
+/// A list whose call under way is given up; whether it left cannot be told.
+fn doubted(mut progress: Progress) -> Progress {
+    progress.cost = progress.cost.saturating_add(1);
+    progress.doubt();
+    progress
+}
+
 fn abandoned(matter: &Matter<'_>, mut progress: Progress) -> Done {
     progress.cost = progress.cost.saturating_add(1);
+    progress.give_up(Outcome::Uncertain);
     let cause = Cause {
         code: "unknown-outcome".to_owned(),
         message: "the bridge stopped while the call was under way: it may or may not be visible"
             .to_owned(),
         cure: Some("look into the chat before publishing it again under a new id".to_owned()),
     };
-    matter.ended(Outcome::Uncertain, progress, Some(cause))
+    matter.ended(Ended {
+        outcome: Outcome::Uncertain,
+        progress,
+        unsent_users: Vec::new(),
+        cause: Some(cause),
+    })
 }
 
 /// What a found record means for a publication.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::broker::{Broker, BrokerError};
+use crate::broker::{Broker, BrokerError, Bucket, KeyValue};
 use crate::message::{DeadReason, Outcome, Receipt, Subjects};
 use crate::telemetry::Metrics;
 
@@ -33,6 +33,8 @@ pub(super) struct Desk {
     pub(super) broker: Broker,
     /// Session webhooks.
     pub(super) webhooks: Webhooks,
+    /// Chats by session id.
+    pub(super) bindings: KeyValue,
     /// Subjects of the installation.
     pub(super) subjects: Subjects,
     /// Metrics.
@@ -74,6 +76,7 @@ impl Desk {
         Self {
             broker: broker.clone(),
             webhooks: Webhooks::new(broker),
+            bindings: broker.bucket(Bucket::Bindings),
             subjects,
             metrics,
             timings,

@@ -4,6 +4,7 @@ use crate::broker::Headers;
 use crate::message::{Content, OutboundAddress, Subjects};
 
 use super::resolve::{self, Form};
+use super::settings::Settings;
 
 /// Reads a request as the pipeline does, as far as its own words go: what would be sent, or why it
 /// would be refused.
@@ -27,7 +28,9 @@ pub fn examine(
     let request = resolve::read(headers, payload, 1, form).request;
     let request = request.map_err(refused)?;
     match form {
-        Form::Canonical => Ok(resolve::check(&address, &request).map_err(refused)?.content),
+        Form::Canonical => Ok(resolve::check(&address, &request, &Settings::lenient())
+            .map_err(refused)?
+            .content),
         Form::Bare => {
             if let Some(target) = &request.to {
                 target.check().map_err(|error| error.to_string())?;

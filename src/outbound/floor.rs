@@ -1,6 +1,7 @@
 //! Between the consumer of one account and the journeys of its requests: what may start, and when.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Incoming;
 use crate::message::Subjects;
 
+use super::card;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
 use super::lanes::{LaneKey, Lanes};
@@ -21,8 +23,9 @@ const MAX_HELD: usize = 8192;
 /// Most bytes of them. Requests are texts of some kilobytes; only a backlog of giants comes near.
 const MAX_BYTES: usize = 64 << 20;
 
-/// One request being worked on; it says its sequence when it ends, and who serves the account.
-pub(super) type Running = BoxFuture<'static, (u64, Served)>;
+/// Something being worked on: a request, which says its sequence when it leaves its lane, or what
+/// cards need; and who serves the account.
+pub(super) type Running = BoxFuture<'static, (Option<u64>, Served)>;
 
 /// The requests of one account between consumer and journeys.
 #[derive(Debug)]
@@ -30,8 +33,6 @@ pub(super) struct Floor {
     sender: Arc<Sender>,
     shelf: Arc<Shelf>,
     lanes: Lanes,
-    /// Bytes of what is held.
-    bytes: usize,
     subjects: Subjects,
     stop: CancellationToken,
 }
@@ -47,50 +48,58 @@ impl Floor {
             sender,
             shelf,
             lanes: Lanes::default(),
-            bytes: 0,
             subjects,
             stop,
         }
     }
 
-    /// Requests in the lanes.
+    /// Requests that are held, in lanes and aboard cards.
     pub(super) fn len(&self) -> usize {
-        self.lanes.len()
+        self.shelf.len()
+    }
+
+    /// What has to run from the beginning: the look for cards that an earlier life left open.
+    pub(super) fn begin(&self) -> Running {
+        card::sweep(Arc::clone(&self.sender), Duration::ZERO, self.stop.clone())
     }
 
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.lanes.len() < MAX_HELD && self.bytes < MAX_BYTES
+        self.shelf.len() < MAX_HELD && self.shelf.weight() < MAX_BYTES
     }
 
     /// Puts a delivery into its lanes; returns it as a journey when it may start.
     pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
         let held = self.shelf.put(incoming)?;
-        self.bytes = self.bytes.saturating_add(held.published.weight());
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
         let sequence = held.published.publication.seq;
         let keys = match resolve::is_illegible(&held.published.headers) {
             // Nothing of it is sent, and the consumer waits for its end: it waits for no chat.
             true => vec![LaneKey::Subject(format!("{subject}#{sequence}"))],
-            false => LaneKey::of(subject, address.as_ref()),
+            false => LaneKey::of(subject, address.as_ref(), &held.published.payload),
         };
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
     }
 
-    /// Takes a request that ended out of its lanes; returns the journeys that may start now.
-    pub(super) fn finish(&mut self, (sequence, served): (u64, Served)) -> Vec<Running> {
+    /// Takes a request that ended, or went aboard its card, out of its lanes; returns what may start
+    /// now.
+    pub(super) fn finish(&mut self, (sequence, served): (Option<u64>, Served)) -> Vec<Running> {
         if served == Served::Elsewhere {
-            self.let_go();
+            // Whoever has it too keeps it: it is not given back.
+            drop(self.let_go());
         }
-        if let Some(held) = self.shelf.remove(sequence) {
-            self.bytes = self.bytes.saturating_sub(held.published.weight());
+        let mut next = self.sender.cards.hatched();
+        let Some(sequence) = sequence else {
+            return next;
+        };
+        if served != Served::Aboard {
+            self.shelf.remove(sequence);
         }
-        let next = self.lanes.finish(sequence);
-        next.into_iter()
-            .filter_map(|sequence| self.shelf.find(sequence))
-            .map(|held| self.journey(held))
-            .collect()
+        let free = self.lanes.finish(sequence).into_iter();
+        let free = free.filter_map(|sequence| self.shelf.find(sequence));
+        next.extend(free.map(|held| self.journey(held)));
+        next
     }
 
     fn journey(&self, held: Arc<Held>) -> Running {
@@ -98,25 +107,36 @@ impl Floor {
         let stop = self.stop.clone();
         Box::pin(async move {
             let served = sender.carry(&held, &stop).await;
-            (held.published.publication.seq, served)
+            (Some(held.published.publication.seq), served)
         })
     }
 
     /// Lets go of all that waits: another bridge was pinned meanwhile and has it too, and what it
     /// holds back for the sake of order must not be sent from here. What nobody has comes again.
-    fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self) -> Vec<Arc<Held>> {
+        let mut gone = Vec::new();
         for sequence in self.lanes.clear() {
-            if let Some(held) = self.shelf.remove(sequence) {
-                self.bytes = self.bytes.saturating_sub(held.published.weight());
-            }
+            gone.extend(self.shelf.remove(sequence));
         }
+        gone
     }
 
-    /// Waits for what is being worked on; nothing new starts.
-    pub(super) async fn drain(&mut self, running: &mut FuturesUnordered<Running>) {
-        self.let_go();
-        while let Some((sequence, _)) = running.next().await {
-            self.shelf.remove(sequence);
+    /// Waits for what is being worked on; nothing new starts when [`Floor::let_go`] came before.
+    /// Cancel-safe. What was let go on the way, as nothing of it had left, goes to `released`.
+    pub(super) async fn drain(
+        &mut self,
+        running: &mut FuturesUnordered<Running>,
+        released: &mut Vec<Arc<Held>>,
+    ) {
+        while let Some((sequence, served)) = running.next().await {
+            running.extend(self.sender.cards.hatched());
+            let Some(sequence) = sequence else {
+                continue;
+            };
+            if served != Served::Aboard {
+                released.extend(self.shelf.remove(sequence));
+            }
+            self.lanes.finish(sequence);
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::toll::Paid;
+
 /// The gate; every call of the account passes it.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -29,6 +31,7 @@ enum State {
 pub(super) struct Pass<'a> {
     gate: &'a Gate,
     probe: bool,
+    paid: Option<Paid<'a>>,
 }
 
 enum Answer {
@@ -58,7 +61,11 @@ impl Gate {
     }
 
     fn leave(&self, probe: bool) -> Pass<'_> {
-        Pass { gate: self, probe }
+        Pass {
+            gate: self,
+            probe,
+            paid: None,
+        }
     }
 
     /// Holds the account and lets a probe pass after `wait`; returns whether it was open before.
@@ -95,7 +102,13 @@ impl Gate {
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// The same, with the toll of the call that it is for.
+    pub(super) fn paid(mut self, paid: Paid<'a>) -> Self {
+        self.paid = Some(paid);
+        self
+    }
+
     /// Whether this attempt decides if the account is free again.
     pub(super) fn is_probe(&self) -> bool {
         self.probe

@@ -34,6 +34,11 @@ impl Held {
         Arc::clone(&lock(&self.latest))
     }
 
+    /// Gives the request back unfinished, so that it is delivered again at once.
+    pub(super) async fn release(&self) {
+        self.latest().release().await;
+    }
+
     /// Acknowledges the request; a dead one is terminated with its reason. When the broker does not
     /// hear it, the request is delivered again and the ledger knows its end.
     pub(super) async fn settle(&self, dead: Option<DeadReason>) {
@@ -68,30 +73,59 @@ pub(super) fn published(incoming: &Incoming) -> Published {
 /// All requests that one account holds, by sequence.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    held: Mutex<BTreeMap<u64, Arc<Held>>>,
+    held: Mutex<Stock>,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    requests: BTreeMap<u64, Arc<Held>>,
+    /// Bytes of them.
+    weight: usize,
 }
 
 impl Shelf {
     /// Takes a delivery; `None` when the request is held already and only its delivery is new.
     pub(super) fn put(&self, incoming: Incoming) -> Option<Arc<Held>> {
         let mut shelf = lock(&self.held);
-        if let Some(held) = shelf.get(&incoming.sequence) {
+        if let Some(held) = shelf.requests.get(&incoming.sequence) {
             *lock(&held.latest) = Arc::new(incoming);
             return None;
         }
         let held = Arc::new(Held::new(incoming));
-        shelf.insert(held.published.publication.seq, Arc::clone(&held));
+        let sequence = held.published.publication.seq;
+        shelf.weight = shelf.weight.saturating_add(held.published.weight());
+        shelf.requests.insert(sequence, Arc::clone(&held));
         Some(held)
     }
 
     /// The request with this sequence.
     pub(super) fn find(&self, sequence: u64) -> Option<Arc<Held>> {
-        lock(&self.held).get(&sequence).cloned()
+        lock(&self.held).requests.get(&sequence).cloned()
+    }
+
+    /// Requests held.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.held).requests.len()
+    }
+
+    /// About how many bytes they take.
+    pub(super) fn weight(&self) -> usize {
+        lock(&self.held).weight
     }
 
     /// Lets go of a request.
     pub(super) fn remove(&self, sequence: u64) -> Option<Arc<Held>> {
-        lock(&self.held).remove(&sequence)
+        let mut shelf = lock(&self.held);
+        let held = shelf.requests.remove(&sequence)?;
+        shelf.weight = shelf.weight.saturating_sub(held.published.weight());
+        Some(held)
+    }
+
+    /// Lets go of everything.
+    pub(super) fn clear(&self) -> Vec<Arc<Held>> {
+        let mut shelf = lock(&self.held);
+        shelf.weight = 0;
+        std::mem::take(&mut shelf.requests).into_values().collect()
     }
 
     /// Reports progress for everything held, every `period`, for ever.
@@ -100,7 +134,7 @@ impl Shelf {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
-            let held: Vec<Arc<Held>> = lock(&self.held).values().cloned().collect();
+            let held: Vec<Arc<Held>> = lock(&self.held).requests.values().cloned().collect();
             for held in held {
                 let latest = held.latest();
                 latest.progress().await;

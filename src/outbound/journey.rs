@@ -4,28 +4,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::dingtalk::api::{Api, ApiError};
-use crate::message::{AccountName, Request};
-use crate::telemetry::Health;
+use crate::message::{AccountName, Priority, Request};
+use crate::telemetry::{Health, Standings};
 
 use super::Parts;
+use super::card::{self, Ask, Cards};
 use super::claim::{Claim, End, Hold};
 use super::desk::{Desk, LetGo};
 use super::gate::{Gate, Pass};
-use super::held::Held;
+use super::held::{Held, Shelf};
+use super::media::Depot;
+use super::places::Places;
 use super::plan::{Leg, Plan};
-use super::receipt::Matter;
-use super::resolve::{self, Form, Refusal};
+use super::receipt::{Matter, Published};
+use super::resolve::{self, Form, Reading, Refusal};
+use super::scheduled::{self, Early, Waiting};
 use super::settings::Settings;
+use super::toll::Toll;
 use super::trip::Trip;
 
-/// Calls of one account that may be on their way at once: 20 a second in three families for the
-/// better part of a deadline of 10 s. Waiting for anything else takes no place.
-const CALLS: usize = 256;
 /// What every journey of one account shares.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -33,9 +34,13 @@ pub(super) struct Sender {
     pub(super) account: AccountName,
     pub(super) api: Arc<Api>,
     pub(super) settings: Settings,
+    pub(super) standings: Standings,
     pub(super) health: Health,
     pub(super) gate: Gate,
-    pub(super) calls: Semaphore,
+    pub(super) depot: Depot,
+    pub(super) toll: Toll,
+    pub(super) places: Places,
+    pub(super) cards: Cards,
 }
 
 /// Who serves the account, as far as one request showed.
@@ -45,10 +50,12 @@ pub(super) enum Served {
     Here,
     /// Another bridge, since some moment.
     Elsewhere,
+    /// This bridge; the request is out of its lane and its card tells its end.
+    Aboard,
 }
 
 impl Sender {
-    pub(super) fn new(parts: &Parts) -> Self {
+    pub(super) fn new(parts: &Parts, shelf: Arc<Shelf>) -> Self {
         Self {
             desk: Desk::new(
                 &parts.broker,
@@ -59,16 +66,29 @@ impl Sender {
             account: parts.account.clone(),
             api: Arc::clone(&parts.api),
             settings: parts.settings.clone(),
+            standings: parts.standings.clone(),
             health: parts.health.clone(),
             gate: Gate::default(),
-            calls: Semaphore::new(CALLS),
+            depot: Depot::new(&parts.account, &parts.broker, &parts.fetcher),
+            toll: Toll::new(
+                parts.account.clone(),
+                parts.standings.clone(),
+                parts.metrics.clone(),
+                parts.health.clone(),
+            ),
+            places: Places::new(),
+            cards: Cards::new(parts, shelf),
         }
     }
 
     /// Takes one request to its end and acknowledges it; lets it go unacknowledged when the bridge
     /// stops first or another bridge has it. Returns whether another bridge turned out to serve the
     /// account.
-    pub(super) async fn carry(&self, held: &Held, stop: &CancellationToken) -> Served {
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Served {
         match self.carry_on(held, stop).await {
             Ok(served) => served,
             Err(reason) => {
@@ -86,15 +106,34 @@ impl Sender {
         }
     }
 
-    async fn carry_on(&self, held: &Held, stop: &CancellationToken) -> Result<Served, LetGo> {
+    async fn carry_on(
+        self: &Arc<Self>,
+        held: &Arc<Held>,
+        stop: &CancellationToken,
+    ) -> Result<Served, LetGo> {
         let published = &held.published;
         let sequence = published.publication.seq;
-        let reading = resolve::read(
+        let mut reading = resolve::read(
             &published.headers,
             &published.payload,
             sequence,
             Form::Canonical,
         );
+        match self.postponed(published, &reading, stop).await? {
+            Early::Waits => {
+                held.settle(None).await;
+                return Ok(Served::Here);
+            }
+            Early::GoesOn => {}
+            Early::Refused(refusal) => reading.request = Err(refusal),
+        }
+        match self.ask_of_card(&published.subject, &reading) {
+            Some(Ok(ask)) => {
+                return Ok(card::board(self, (held, reading.key, ask), stop).await);
+            }
+            Some(Err(refusal)) => reading.request = Err(refusal),
+            None => {}
+        }
         let matter = Matter {
             account: &self.account,
             id: &reading.key.id,
@@ -121,7 +160,42 @@ impl Sender {
         Ok(served)
     }
 
-    async fn send(
+    /// Hands a request over to wait when it is early.
+    async fn postponed(
+        &self,
+        published: &Published,
+        reading: &Reading,
+        stop: &CancellationToken,
+    ) -> Result<Early, LetGo> {
+        let (Ok(request), Ok(address)) = (
+            &reading.request,
+            self.desk.subjects.parse_outbound(&published.subject),
+        ) else {
+            return Ok(Early::GoesOn);
+        };
+        let Some(at) = scheduled::wanted(&address, request, &published.headers) else {
+            return Ok(Early::GoesOn);
+        };
+        let waiting = Waiting {
+            published,
+            account: &self.account,
+            id: &reading.key.id,
+            subject: published.subject.clone(),
+            at,
+        };
+        // Large, and seldom needed.
+        Box::pin(self.desk.postpone(&waiting, stop)).await
+    }
+
+    /// What the request asks of a card, if it does.
+    fn ask_of_card(&self, subject: &str, reading: &Reading) -> Option<Result<Ask, Refusal>> {
+        let request = reading.request.as_ref().ok()?;
+        let address = self.desk.subjects.parse_outbound(subject).ok()?;
+        Ask::of(&address, request, &reading.key.id, &self.settings)
+    }
+
+    /// Sends a request that is ours, as what it says on the subject that it stands on.
+    pub(super) async fn send(
         &self,
         matter: &Matter<'_>,
         hold: Hold,
@@ -129,7 +203,10 @@ impl Sender {
         stop: &CancellationToken,
     ) -> Result<End, LetGo> {
         let plan = match request {
-            Ok(request) => Plan::make(&self.desk, matter, &request, stop).await?,
+            Ok(request) => {
+                let by = (&self.desk, &self.settings);
+                Plan::make(by, matter, &request, stop).await?
+            }
             Err(refusal) => Err(refusal),
         };
         let plan = match plan {
@@ -139,13 +216,21 @@ impl Sender {
                 return self.desk.finish(&hold, done).await;
             }
         };
-        Trip::new(self, matter, (hold, plan), stop).run().await
+        // Large, and held by every request of a lane.
+        Box::pin(Trip::new(self, matter, (hold, plan), stop).run()).await
     }
 
     /// Waits until the account is free and the call could be made at once.
-    pub(super) async fn ready(&self, leg: &Leg) -> (Pass<'_>, Result<(), ApiError>) {
-        let pass = self.gate.pass().await;
-        let prepared = self.api.prepare(&leg.shipment.recipient).await;
+    pub(super) async fn ready(
+        &self,
+        leg: &Leg,
+        priority: Priority,
+    ) -> (Pass<'_>, Result<(), ApiError>) {
+        // First: who waits for the month must not hold the probe of the gate.
+        let paid = self.toll.pay(priority).await;
+        let pass = self.gate.pass().await.paid(paid);
+        let recipient = &leg.shipment.recipient;
+        let prepared = self.api.prepare(recipient, priority).await;
         (pass, prepared)
     }
 

@@ -1,11 +1,11 @@
 //! One lane per chat: what was published first is worked on first, and a chat that waits delays no
 //! other. Pure bookkeeping by stream sequence; it knows neither broker nor DingTalk.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::message::{Kind, OutboundAddress};
 
-use super::resolve;
+use super::recipients;
 
 /// What is kept in order: a chat, or a subject that names none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,18 +19,18 @@ pub(super) enum LaneKey {
 impl LaneKey {
     /// The lanes of a request: one for each user that it names, so that a list waits for all of its
     /// chats and all of its chats wait for it.
-    pub(super) fn of(subject: &str, address: Option<&OutboundAddress>) -> Vec<Self> {
+    pub(super) fn of(
+        subject: &str,
+        address: Option<&OutboundAddress>,
+        payload: &[u8],
+    ) -> Vec<Self> {
         match address {
             Some(OutboundAddress::Canonical { kind, id, .. }) => match kind {
                 Kind::User => {
-                    let mut keys: Vec<Self> = Vec::new();
-                    for user in resolve::users(id) {
-                        let key = Self::Chat(Kind::User, user.to_owned());
-                        if !keys.contains(&key) {
-                            keys.push(key);
-                        }
-                    }
-                    keys
+                    let users = recipients::addressees(id, payload);
+                    let users: HashSet<String> = users.into_iter().collect();
+                    let key = |user| Self::Chat(Kind::User, user);
+                    users.into_iter().map(key).collect()
                 }
                 Kind::Group | Kind::Card | Kind::Event | Kind::Other => {
                     vec![Self::Chat(*kind, id.clone())]
@@ -60,11 +60,6 @@ struct Lane {
 }
 
 impl Lanes {
-    /// Requests in the lanes, those being worked on included.
-    pub(super) fn len(&self) -> usize {
-        self.requests.len()
-    }
-
     /// Empties the lanes but for what is being worked on; returns what was waiting.
     pub(super) fn clear(&mut self) -> Vec<u64> {
         let mut waiting = BTreeSet::new();
@@ -135,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::{AccountName, Target};
 
     fn user(id: &str) -> Vec<LaneKey> {
         id.split(',')
@@ -151,7 +147,7 @@ mod tests {
         assert_eq!(lanes.finish(3), Vec::<u64>::new());
         assert_eq!(lanes.finish(1), [2]);
         assert_eq!(lanes.finish(2), Vec::<u64>::new());
-        assert!(lanes.lanes.is_empty() && lanes.len() == 0);
+        assert!(lanes.lanes.is_empty() && lanes.requests.is_empty());
     }
 
     #[test]
@@ -175,9 +171,28 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_waits_for_the_chats_that_its_payload_lists() {
+        let users: Vec<String> = (0..21).map(|n| format!("u{n}")).collect();
+        let target = Target::Users(users.clone());
+        let (kind, id) = target.address().unwrap();
+        let address = OutboundAddress::Canonical {
+            account: AccountName::parse("sales").unwrap(),
+            kind,
+            id: id.into_owned(),
+        };
+        let body = serde_json::json!({"text": "a", "to": target}).to_string();
+        let mut keys = LaneKey::of("", Some(&address), body.as_bytes());
+        let mut expected = user(&users.join(","));
+        for keys in [&mut keys, &mut expected] {
+            keys.sort_by_key(|key| format!("{key:?}"));
+        }
+        assert_eq!(keys, expected);
+    }
+
+    #[test]
     fn a_subject_that_names_no_chat_has_a_lane_of_its_own() {
         assert_eq!(
-            LaneKey::of("dingtalk.outbound.sales.robot.x", None),
+            LaneKey::of("dingtalk.outbound.sales.robot.x", None, b"hi"),
             [LaneKey::Subject("dingtalk.outbound.sales.robot.x".into())]
         );
     }
@@ -190,7 +205,7 @@ mod tests {
         assert!(!lanes.admit(3, user("b")));
         assert!(lanes.admit(4, user("c")));
         assert_eq!(lanes.clear(), [2, 3]);
-        assert_eq!(lanes.len(), 2);
+        assert_eq!(lanes.requests.len(), 2);
         assert!(!lanes.admit(5, user("a")), "1 is still under way");
         assert!(lanes.admit(6, user("b")));
         assert_eq!(lanes.finish(1), [5]);
@@ -221,7 +236,7 @@ mod tests {
                 }
                 running.extend(lanes.finish(sequence));
             }
-            prop_assert_eq!(lanes.len(), 0);
+            prop_assert_eq!(lanes.requests.len(), 0);
             prop_assert!(lanes.lanes.is_empty());
             prop_assert!(served.values().all(|order| order.is_sorted()));
         }

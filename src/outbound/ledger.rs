@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::broker::{Broker, BrokerError, Bucket, Entry, KeyValue};
 use crate::message::{AccountName, DeadReason, Part, Receipt, RequestId, Timestamp, Via};
 
+use super::batch::Batch;
+
 /// Who writes: one life of one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -41,11 +43,13 @@ pub(super) struct Publication {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Progress {
+    /// Index of the call's worth of users that is next or under way.
+    pub(super) chunk: usize,
     /// Index of the part that is next or under way.
     pub(super) part: usize,
     /// Messages that the request became; 0 while that is not known.
     pub(super) parts: usize,
-    /// Parts that ended.
+    /// Calls that ended: those that DingTalk took for somebody, and those in doubt.
     pub(super) parts_done: Vec<Part>,
     /// Calls that carried content.
     pub(super) attempts: u32,
@@ -53,14 +57,15 @@ pub(super) struct Progress {
     pub(super) cost: u32,
     /// Users whom DingTalk refused for good.
     pub(super) refused_users: Vec<String>,
-    /// Users who still have to get the present part, when DingTalk took it for others.
+    /// Users whose call was not answered.
+    pub(super) uncertain_users: Vec<String>,
+    /// Users of the present call, once they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rest: Option<Vec<String>>,
-    /// Whether DingTalk took the present part for somebody already.
-    pub(super) taken: bool,
-    /// DingTalk's key of the present part, when DingTalk took it for some.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) key: Option<String>,
+    /// Users whom DingTalk put off; they come last.
+    pub(super) put_off: Vec<Batch>,
+    /// Whether it is for a list of users, whose calls stand and fall alone.
+    pub(super) list: bool,
     /// Path of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) via: Option<Via>,
@@ -128,7 +133,7 @@ pub(super) enum Written {
     /// It stands, at this revision.
     Stands(u64),
     /// Another write came first.
-    Overtaken(Found),
+    Overtaken(Box<Found>),
 }
 
 /// The bucket behind the ledger.
@@ -179,7 +184,7 @@ impl Ledger {
         }
         match self.bucket.read(key).await? {
             Some(entry) if entry.value == value => Ok(Written::Stands(entry.revision)),
-            Some(entry) => Ok(Written::Overtaken(found(&entry))),
+            Some(entry) => Ok(Written::Overtaken(Box::new(found(&entry)))),
             // Expired or purged under our hands: begin it anew.
             None => match self.bucket.create(key, value).await {
                 Ok(revision) => Ok(Written::Stands(revision)),
@@ -229,6 +234,7 @@ mod tests {
     #[test]
     fn every_state_comes_back_as_it_was_written() {
         let progress = Progress {
+            chunk: 4,
             part: 1,
             parts: 3,
             parts_done: vec![Part {
@@ -239,9 +245,13 @@ mod tests {
             attempts: 2,
             cost: 1,
             refused_users: vec!["u1".into()],
+            uncertain_users: vec!["u4".into()],
             rest: Some(vec!["u2".into()]),
-            taken: true,
-            key: None,
+            put_off: vec![Batch {
+                part: 0,
+                users: vec!["u3".into()],
+            }],
+            list: true,
             via: Some(Via::Openapi),
         };
         let owner = Owner("me".into());

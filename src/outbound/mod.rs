@@ -4,8 +4,14 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod batch;
+mod berth;
+mod bound;
+mod card;
 mod claim;
 mod desk;
+mod destination;
+mod ending;
 mod examine;
 mod floor;
 mod gate;
@@ -13,15 +19,21 @@ mod held;
 mod journey;
 mod lanes;
 mod ledger;
+mod loading;
+mod media;
 mod mover;
+mod places;
 mod plan;
 mod receipt;
+mod recipients;
 mod resolve;
 mod route;
+mod scheduled;
 mod served;
 mod settings;
 mod strays;
 mod timings;
+mod toll;
 mod trip;
 mod verdict;
 mod webhooks;
@@ -39,10 +51,11 @@ use tracing::{debug, info, warn};
 use crate::broker::{Broker, Feed};
 use crate::dingtalk::api::{Api, Fetcher};
 use crate::message::{AccountName, Subjects};
-use crate::telemetry::{Health, Metrics, Standings};
+use crate::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 
+use berth::Berth;
 use floor::Floor;
-use held::Shelf;
+use held::{Held, Shelf};
 use journey::Sender;
 
 pub use examine::examine;
@@ -72,6 +85,10 @@ pub struct Parts {
     pub subjects: Subjects,
     /// How the account stands against its quota.
     pub standings: Standings,
+    /// Which accounts belong to other replicas.
+    pub seats: Seats,
+    /// In which chats cards stand.
+    pub card_chats: CardChats,
     /// Metrics.
     pub metrics: Metrics,
     /// Health board.
@@ -103,29 +120,67 @@ impl Outbound {
     }
 
     /// Takes requests until `stop`, then finishes what is being sent, for at most
-    /// [`Timings::drain`]; what waits is left to be delivered again. Dropping the future loses
-    /// nothing either: calls under way end as `uncertain` in the next life.
+    /// [`Timings::drain`]; what waits is left to be delivered again. An account that belongs to
+    /// another replica is left to it when it takes it. Dropping the future loses nothing either:
+    /// calls under way end as `uncertain` in the next life.
     pub async fn run(self, stop: CancellationToken) -> Drain {
-        let sender = Arc::new(Sender::new(&self.parts));
+        let account = &self.parts.account;
+        let shelf = Arc::new(Shelf::default());
+        let sender = Arc::new(Sender::new(&self.parts, Arc::clone(&shelf)));
+        let mut berth = Berth::new(account.clone(), self.parts.seats.clone());
+        // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
+        self.parts
+            .health
+            .account(account, |health| health.sends_parked = None);
+        info!(dingtalk.account = %account, "outbound started");
+        let drained = loop {
+            match self.shift((&sender, &shelf), &mut berth, &stop).await {
+                Shift::Stopped(drained) => break drained,
+                Shift::Left => {
+                    info!(dingtalk.account = %account, "account left to the replica that it belongs to");
+                }
+            }
+            // A stop ends the next shift at once.
+            let _ = stop.run_until_cancelled(berth.stand_aside()).await;
+        };
+        match drained {
+            Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
+            Drain::CutShort => warn!(
+                dingtalk.account = %account,
+                "outbound stopped with requests under way, they are taken up again"
+            ),
+        }
+        drained
+    }
+
+    /// Serves the account until it is to stop or to be left, and hands it over.
+    async fn shift(
+        &self,
+        (sender, shelf): (&Arc<Sender>, &Arc<Shelf>),
+        berth: &mut Berth,
+        stop: &CancellationToken,
+    ) -> Shift {
         let Parts {
             account,
             broker,
-            subjects,
             metrics,
-            health,
             timings,
             ..
-        } = self.parts;
-        let mut feed = broker.requests(&account);
-        let shelf = Arc::new(Shelf::default());
-        // A pipeline that was built anew, with another secret perhaps, holds nothing yet.
-        health.account(&account, |health| health.sends_parked = None);
-        let mut floor = Floor::new(sender, Arc::clone(&shelf), subjects, stop.clone());
-        info!(dingtalk.account = %account, "outbound started");
+        } = &self.parts;
+        let mut feed = broker.requests(account);
+        let over = stop.child_token();
+        let mut floor = Floor::new(
+            Arc::clone(sender),
+            Arc::clone(shelf),
+            self.parts.subjects.clone(),
+            over.clone(),
+        );
         let mut beats = pin!(shelf.report(timings.progress));
         let mut running = FuturesUnordered::new();
-        loop {
-            metrics.requests_held(&account, floor.len());
+        running.push(floor.begin());
+        let leaving = loop {
+            metrics.requests_held(account, floor.len());
+            let pinned = feed.is_pinned();
             let mut overtaken = false;
             tokio::select! {
                 incoming = feed.next(), if floor.has_room() => {
@@ -136,36 +191,56 @@ impl Outbound {
                     running.extend(floor.finish(ended));
                 }
                 () = &mut beats => {}
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break false,
+                () = berth.leave(pinned) => break true,
             }
             if overtaken {
                 // What was let go comes again in any order; a feed that is opened anew sorts it.
-                let stale = std::mem::replace(&mut feed, broker.requests(&account));
-                hand_over(stale, &account).await;
+                let stale = std::mem::replace(&mut feed, broker.requests(account));
+                hand_over(stale, Vec::new(), account).await;
             }
-        }
-        let drained = tokio::select! {
-            () = floor.drain(&mut running) => Drain::Clean,
-            () = &mut beats => Drain::CutShort,
-            () = tokio::time::sleep(timings.drain) => Drain::CutShort,
         };
-        metrics.requests_held(&account, 0);
+        over.cancel();
+        let mut released = floor.let_go();
+        let patience = async {
+            stop.cancelled().await;
+            tokio::time::sleep(timings.drain).await;
+        };
+        let drained = tokio::select! {
+            () = floor.drain(&mut running, &mut released) => Drain::Clean,
+            () = &mut beats => Drain::CutShort,
+            () = patience => Drain::CutShort,
+        };
+        // Pieces of cards that nobody took up any more.
+        released.extend(shelf.clear());
+        metrics.requests_held(account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
-        hand_over(feed, &account).await;
-        match drained {
-            Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
-            Drain::CutShort => warn!(
-                dingtalk.account = %account,
-                requests = running.len(),
-                "outbound stopped with requests under way, they are taken up again"
-            ),
+        hand_over(feed, released, account).await;
+        match leaving {
+            true if drained == Drain::Clean => Shift::Left,
+            _ => Shift::Stopped(drained),
         }
-        drained
     }
 }
 
-async fn hand_over(feed: Feed, account: &AccountName) {
-    if timeout(HANDOVER, feed.close()).await.is_err() {
+/// How a shift ended.
+enum Shift {
+    /// As the whole pipeline does.
+    Stopped(Drain),
+    /// The account was left to another replica.
+    Left,
+}
+
+/// Lets another bridge take over at once, `released` included: given back only then, as it would
+/// come back here before, and its successor sorts what comes again.
+async fn hand_over(feed: Feed, released: Vec<Arc<Held>>, account: &AccountName) {
+    let over = async {
+        feed.close().await;
+        for held in released {
+            held.release().await;
+        }
+    };
+    if timeout(HANDOVER, over).await.is_err() {
         debug!(dingtalk.account = %account, "consumer not handed over, it goes on by itself");
     }
 }

@@ -8,15 +8,17 @@ use tracing::{debug, info};
 
 use crate::broker::{Broker, Headers, Incoming, Outgoing};
 use crate::message::{
-    AccountName, DeadReason, Kind, OutboundAddress, Request, RequestId, Subjects, Target, header,
+    AccountName, DeadReason, OutboundAddress, Request, RequestId, Subjects, header,
 };
 use crate::telemetry::{Health, Metrics, PartState};
 
 use super::claim::Claim;
 use super::desk::{Desk, LetGo, Patience};
+use super::destination::{Astray, Destination};
 use super::held::{acknowledge, published};
 use super::receipt::{Matter, NOBODY, Published};
 use super::resolve::{self, Form, Key, Refusal};
+use super::scheduled::{self, Early, Waiting};
 use super::served::Served;
 use super::timings::Timings;
 
@@ -45,22 +47,9 @@ pub struct MoverParts {
 /// The mover of one bridge.
 #[derive(Debug)]
 pub struct Mover {
-    desk: Desk,
-    served: Served,
+    pub(super) desk: Desk,
+    pub(super) served: Served,
     health: Health,
-}
-
-/// Where a bare request belongs.
-struct Destination {
-    account: AccountName,
-    kind: Kind,
-    chat: String,
-}
-
-/// A refusal, and the account that it is told to when one can be told.
-struct Astray {
-    account: Option<AccountName>,
-    refusal: Refusal,
 }
 
 impl Mover {
@@ -84,6 +73,13 @@ impl Mover {
     /// Moves requests until `stop`, one after the other, so that their order stands.
     pub async fn run(self, stop: CancellationToken) {
         self.health.part(PART, PartState::Up);
+        // Either ends with the token alone.
+        tokio::join!(self.route(&stop), self.desk.move_due(&stop));
+        let stopping = PartState::Down("stopping".to_owned());
+        self.health.part(PART, stopping);
+    }
+
+    async fn route(&self, stop: &CancellationToken) {
         let mut feed = self.desk.broker.bare_requests();
         let mut acks = FuturesUnordered::new();
         loop {
@@ -92,7 +88,7 @@ impl Mover {
                 Some(()) = acks.next() => continue,
                 () = stop.cancelled() => break,
             };
-            let Ok(dead) = self.forward(&incoming, &stop).await else {
+            let Ok(dead) = self.forward(&incoming, stop).await else {
                 debug!(
                     nats.sequence = incoming.sequence,
                     "bare request let go, it is delivered again"
@@ -103,8 +99,6 @@ impl Mover {
         }
         while acks.next().await.is_some() {}
         feed.close().await;
-        let stopping = PartState::Down("stopping".to_owned());
-        self.health.part(PART, stopping);
     }
 
     /// Moves one request, or refuses it; what it has to be terminated with in that case.
@@ -116,27 +110,87 @@ impl Mover {
         let published = published(incoming);
         let sequence = published.publication.seq;
         let reading = resolve::read(&published.headers, &published.payload, sequence, Form::Bare);
+        let early = reading
+            .request
+            .clone()
+            .ok()
+            .filter(|request| request.not_before.is_some());
         let astray = match self.destination(&published, reading.request, stop).await? {
             Ok(destination) => {
-                let moved = self.moved(&published, &reading.key.id, &destination);
-                if moved.size() <= self.desk.broker.max_payload() {
-                    let step = || self.desk.broker.store(&moved);
-                    let patience = Patience::Until(stop);
-                    self.desk.insist(patience, "moved request", step).await?;
-                    debug!(nats.sequence = sequence, nats.subject = %moved.subject, "request moved");
+                let (published, id) = (&published, &reading.key.id);
+                let early = match early {
+                    None => Early::GoesOn,
+                    Some(request) => {
+                        let waiting = self.postponed((published, id), &destination, request, stop);
+                        waiting.await?
+                    }
+                };
+                let refusal = match early {
+                    Early::Waits => None,
+                    Early::Refused(refusal) => Some(refusal),
+                    Early::GoesOn => self.pass_on((published, id), &destination, stop).await?,
+                };
+                let Some(refusal) = refusal else {
                     return Ok(None);
-                }
+                };
                 Astray {
                     account: Some(destination.account),
-                    refusal: Refusal::new(
-                        DeadReason::TooLarge,
-                        "with its headers the request is larger than the broker takes; publish it to its canonical subject or make it smaller",
-                    ),
+                    refusal,
                 }
             }
             Err(astray) => astray,
         };
         self.refuse(&published, &reading.key, astray, stop).await
+    }
+
+    /// Moves a request to the subject of its chat; why it cannot be moved, if so.
+    async fn pass_on(
+        &self,
+        (published, id): (&Published, &RequestId),
+        to: &Destination,
+        stop: &CancellationToken,
+    ) -> Result<Option<Refusal>, LetGo> {
+        let moved = self.moved(published, id, to);
+        if moved.size() > self.desk.broker.max_payload() {
+            return Ok(Some(Refusal::new(
+                DeadReason::TooLarge,
+                "with its headers the request is larger than the broker takes; publish it to its canonical subject or make it smaller",
+            )));
+        }
+        let step = || self.desk.broker.store(&moved);
+        let patience = Patience::Until(stop);
+        self.desk.insist(patience, "moved request", step).await?;
+        let sequence = published.publication.seq;
+        debug!(nats.sequence = sequence, nats.subject = %moved.subject, "request moved");
+        Ok(None)
+    }
+
+    /// Hands a request over to wait when it is early. One for an account that nobody
+    /// serves is told so now.
+    async fn postponed(
+        &self,
+        (published, id): (&Published, &RequestId),
+        to: &Destination,
+        request: Request,
+        stop: &CancellationToken,
+    ) -> Result<Early, LetGo> {
+        let address = OutboundAddress::Canonical {
+            account: to.account.clone(),
+            kind: to.kind,
+            id: to.chat.clone(),
+        };
+        let at = scheduled::wanted(&address, &request, &Headers::new());
+        let Some(at) = at.filter(|_| self.served.has(&to.account)) else {
+            return Ok(Early::GoesOn);
+        };
+        let waiting = Waiting {
+            published,
+            account: &to.account,
+            id,
+            subject: self.desk.subjects.outbound(&to.account, to.kind, &to.chat),
+            at,
+        };
+        self.desk.postpone(&waiting, stop).await
     }
 
     fn moved(&self, published: &Published, id: &RequestId, to: &Destination) -> Outgoing {
@@ -148,6 +202,7 @@ impl Mover {
             header::SOURCE_SUBJECT,
             header::SOURCE_SEQUENCE,
             header::SOURCE_TIME,
+            header::NOT_BEFORE,
         ];
         let kept = |name: &str| {
             !own.iter().any(|own| own.eq_ignore_ascii_case(name))
@@ -177,128 +232,6 @@ impl Mover {
             headers,
             payload: published.payload.clone(),
         }
-    }
-
-    async fn destination(
-        &self,
-        published: &Published,
-        request: Result<Request, Refusal>,
-        stop: &CancellationToken,
-    ) -> Result<Result<Destination, Astray>, LetGo> {
-        let named = match self.desk.subjects.parse_outbound(&published.subject) {
-            Ok(OutboundAddress::Account(account)) => Some(account),
-            Ok(OutboundAddress::Bare | OutboundAddress::Canonical { .. }) | Err(_) => None,
-        };
-        let astray = |account: Option<&AccountName>, refusal| {
-            Ok(Err(Astray {
-                account: account.cloned(),
-                refusal,
-            }))
-        };
-        let request = match request {
-            Ok(request) => request,
-            Err(refusal) => return astray(named.as_ref(), refusal),
-        };
-        if let (Some(named), Some(other)) = (&named, &request.account)
-            && named != other
-        {
-            let detail = format!("the payload names account `{other}`, the subject `{named}`");
-            let refusal = Refusal::new(DeadReason::Mismatch, detail);
-            return astray(Some(named), refusal);
-        }
-        let account = named.or_else(|| request.account.clone());
-        let Some(target) = &request.to else {
-            let detail = "a bare subject says nothing about the chat; add `to`, or publish to <prefix>.outbound.<account>.<group|user>.<id>";
-            let refusal = Refusal::new(DeadReason::Target, detail);
-            return astray(account.as_ref(), refusal);
-        };
-        let found = match target {
-            Target::ReplyTo(inbound) => self.of_reply(inbound, account.clone(), stop).await?,
-            Target::Session(_) => Err(Refusal::new(
-                DeadReason::Target,
-                "sessions are not served yet; name a group or a user",
-            )),
-            Target::Group(_) | Target::User(_) | Target::Users(_) => {
-                self.of_target(target, account.clone(), stop).await?
-            }
-        };
-        match found {
-            Ok(destination) => Ok(Ok(destination)),
-            Err(refusal) => {
-                let told = account.or_else(|| match target {
-                    Target::ReplyTo(inbound) => self.served.receiver(inbound),
-                    Target::Group(_) | Target::User(_) | Target::Users(_) | Target::Session(_) => {
-                        None
-                    }
-                });
-                astray(told.as_ref(), refusal)
-            }
-        }
-    }
-
-    async fn of_reply(
-        &self,
-        inbound: &str,
-        account: Option<AccountName>,
-        stop: &CancellationToken,
-    ) -> Result<Result<Destination, Refusal>, LetGo> {
-        let step = || self.desk.webhooks.of_message(inbound);
-        let patience = Patience::Until(stop);
-        let session = self.desk.insist(patience, "session lookup", step).await?;
-        let Some(session) = session else {
-            return Ok(Err(Refusal::new(
-                DeadReason::Target,
-                "the session of the message in `reply_to` is unknown or expired, and a bare subject does not tell its chat; publish to the `reply.subject` of the message",
-            )));
-        };
-        if let Some(account) = account.or_else(|| self.served.receiver(inbound))
-            && account != session.account
-        {
-            return Ok(Err(Refusal::new(
-                DeadReason::Mismatch,
-                format!(
-                    "the message in `reply_to` came to account `{}`, the request names `{account}`",
-                    session.account
-                ),
-            )));
-        }
-        Ok(Ok(Destination {
-            account: session.account,
-            kind: session.kind,
-            chat: session.chat,
-        }))
-    }
-
-    async fn of_target(
-        &self,
-        target: &Target,
-        account: Option<AccountName>,
-        stop: &CancellationToken,
-    ) -> Result<Result<Destination, Refusal>, LetGo> {
-        let (Some(account), Some((kind, chat))) =
-            (account.or_else(|| self.served.only()), target.address())
-        else {
-            return Ok(Err(Refusal::new(
-                DeadReason::Target,
-                "several accounts are served; add `account`, or publish to <prefix>.outbound.<account>",
-            )));
-        };
-        let known = if resolve::is_conversation(target) {
-            let step = || self.desk.webhooks.of_chat(&account, kind, &chat);
-            let patience = Patience::Until(stop);
-            let session = self.desk.insist(patience, "session lookup", step).await?;
-            session.is_some()
-        } else {
-            false
-        };
-        if !known && let Err(error) = target.check() {
-            return Ok(Err(error.into()));
-        }
-        Ok(Ok(Destination {
-            account,
-            kind,
-            chat: chat.into_owned(),
-        }))
     }
 
     async fn refuse(

@@ -7,11 +7,14 @@ use crate::dingtalk::api::{Recipient, Shipment, ShipmentBody, render_robot, rend
 use crate::dingtalk::payload::SessionWebhook;
 use crate::message::{DeadReason, OutboundAddress, Request, SessionEntry, Timestamp, Via};
 
+use super::bound;
 use super::desk::{Desk, LetGo, Patience};
 use super::ledger::Progress;
+use super::media::{Done, Freight, Task};
 use super::receipt::Matter;
 use super::resolve::{self, Audience, Job, Refusal};
 use super::route::{Path, Webhook, Wish};
+use super::settings::Settings;
 use super::webhooks;
 
 /// What is to be done for one request.
@@ -21,6 +24,7 @@ pub(super) struct Plan {
     pub(super) job: Job,
     wish: Wish,
     session: Option<SessionEntry>,
+    freight: Option<Freight>,
     rendered: Option<(Via, Vec<ShipmentBody>)>,
 }
 
@@ -48,7 +52,7 @@ impl Leg {
 impl Plan {
     /// Checks the request against its subject and looks up the session that it needs.
     pub(super) async fn make(
-        desk: &Desk,
+        (desk, settings): (&Desk, &Settings),
         matter: &Matter<'_>,
         request: &Request,
         stop: &CancellationToken,
@@ -57,7 +61,8 @@ impl Plan {
             .subjects
             .parse_outbound(&matter.published.subject)
             .map_err(|error| Refusal::new(DeadReason::Target, error.to_string()))
-            .and_then(|address: OutboundAddress| resolve::check(&address, request));
+            .and_then(|address: OutboundAddress| resolve::check(&address, request, settings))
+            .and_then(|job| fits_a_receipt(job, desk.broker.max_payload()));
         let job = match checked {
             Ok(job) => job,
             Err(refusal) => return Ok(Err(refusal)),
@@ -67,15 +72,49 @@ impl Plan {
             Ok(session) => session,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if let Err(refusal) = bound::same(desk, matter.account, (&job, request), stop).await? {
+            return Ok(Err(refusal));
+        }
         if session.is_none() && job.audience == Audience::Outsider {
             return Ok(Err(resolve::refused_conversation(&job.chat)));
         }
         Ok(Ok(Self {
-            job,
             wish,
             session,
+            freight: Freight::of(&job.content),
+            job,
             rendered: None,
         }))
+    }
+
+    /// Whether the path that is right now carries media: otherwise its refusal comes before uploads.
+    pub(super) fn carries_media(&mut self) -> bool {
+        if self.freight.is_none() || self.job.audience == Audience::Outsider {
+            return false;
+        }
+        let webhook = self.webhook();
+        self.wish.path(webhook) == Path::OpenApi
+    }
+
+    /// What has to be done for the media of the request before a call can name them.
+    pub(super) fn task(&self) -> Option<Task<'_>> {
+        self.freight.as_ref()?.task()
+    }
+
+    /// Notes what was done for the media.
+    pub(super) fn note(&mut self, done: Done) {
+        if let Some(freight) = &mut self.freight {
+            freight.note(done);
+            self.rendered = None;
+        }
+    }
+
+    /// Gives up the media ids that DingTalk does not know any more, once; the keys that the cache has
+    /// them under.
+    pub(super) fn renew_media(&mut self) -> Vec<String> {
+        self.rendered = None;
+        let freight = self.freight.as_mut();
+        freight.map(Freight::renew).unwrap_or_default()
     }
 
     /// The next attempt, on the path that is right now.
@@ -138,14 +177,7 @@ impl Plan {
         }
         match &self.job.audience {
             Audience::Group(id) => Ok(Recipient::Group(id.clone())),
-            Audience::Users(users) => Ok(Recipient::Users(match &progress.rest {
-                Some(rest) => rest.clone(),
-                None => users
-                    .iter()
-                    .filter(|user| !progress.refused_users.contains(user))
-                    .cloned()
-                    .collect(),
-            })),
+            Audience::Users(_) => Ok(Recipient::Users(progress.users(&self.job.audience))),
             Audience::Outsider => Err(resolve::refused_conversation(&self.job.chat)),
         }
     }
@@ -172,12 +204,29 @@ impl Plan {
                 Via::Webhook => {
                     render_webhook(&self.job.content, &self.job.mention).unwrap_or_default()
                 }
-                Via::Openapi | Via::Card => render_robot(&self.job.content),
+                Via::Openapi | Via::Card => match &self.freight {
+                    Some(freight) => render_robot(&freight.content()),
+                    None => render_robot(&self.job.content),
+                },
             };
             self.rendered = Some((via, bodies));
         }
         self.rendered.as_ref().map_or(&[], |(_, bodies)| bodies)
     }
+}
+
+/// Refuses a list whose receipt might be larger than the broker takes: every user may be named.
+fn fits_a_receipt(job: Job, most: usize) -> Result<Job, Refusal> {
+    if !job.audience.is_list() || job.audience.receipt_bytes() <= most {
+        return Ok(job);
+    }
+    Err(Refusal::new(
+        DeadReason::TooLarge,
+        format!(
+            "a receipt that names all {} users may be larger than the {most} bytes that the broker takes; publish the list in pieces",
+            job.audience.users().len()
+        ),
+    ))
 }
 
 /// Whether two renderings say the same, mentions aside.
@@ -250,9 +299,11 @@ mod tests {
             via: None,
             reply_to: Some("d:m".into()),
             expires_at: None,
+            priority: crate::message::Priority::Normal,
         };
         Plan {
             wish: Wish::of(&job),
+            freight: Freight::of(&job.content),
             job,
             session: Some(SessionEntry {
                 url: Secret::new("https://oapi.dingtalk.com/robot/sendBySession?session=x"),
@@ -260,6 +311,7 @@ mod tests {
                 account: crate::message::AccountName::parse("sales").unwrap(),
                 kind: Kind::Group,
                 chat: "cidA==".into(),
+                conversation: None,
             }),
             rendered: None,
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::broker::{Headers, Outgoing};
 use crate::message::{
-    AccountName, DeadLetter, DeadReason, Direction, Outcome, Part, Receipt, RequestId, Subjects,
+    AccountName, DeadLetter, DeadReason, Direction, Outcome, Receipt, RequestId, Subjects,
     Timestamp, header,
 };
 
@@ -70,6 +70,19 @@ pub(super) struct Cause {
     pub(super) cure: Option<String>,
 }
 
+/// How a request ended.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    /// Outcome.
+    pub(super) outcome: Outcome,
+    /// How far it came.
+    pub(super) progress: Progress,
+    /// Users of a list who were never asked, or put off until it was too late.
+    pub(super) unsent_users: Vec<String>,
+    /// Why it is not `sent`.
+    pub(super) cause: Option<Cause>,
+}
+
 impl Matter<'_> {
     /// The end of a request that was never sent.
     pub(super) fn refused(&self, refusal: &Refusal, progress: Progress) -> Done {
@@ -78,24 +91,27 @@ impl Matter<'_> {
             message: refusal.detail.clone(),
             cure: None,
         };
-        let mut done = self.ended(Outcome::Failed, progress, Some(cause));
+        let mut done = self.ended(Ended {
+            outcome: Outcome::Failed,
+            progress,
+            unsent_users: Vec::new(),
+            cause: Some(cause),
+        });
         done.dead = Some(refusal.reason);
         done
     }
 
-    /// The end of a request. The part that is under way ends with `outcome` too, unless all are done.
-    pub(super) fn ended(&self, outcome: Outcome, progress: Progress, cause: Option<Cause>) -> Done {
+    /// The end of a request.
+    pub(super) fn ended(&self, end: Ended) -> Done {
+        let Ended {
+            outcome,
+            progress,
+            unsent_users,
+            cause,
+        } = end;
         let mut parts = progress.parts_done;
-        // A request that expired between two parts has no part under way.
-        if progress.parts > parts.len() && outcome != Outcome::Expired {
-            parts.push(Part {
-                outcome,
-                via: progress.via,
-                process_query_key: progress.key,
-            });
-        }
         let first_key = parts.iter().find_map(|part| part.process_query_key.clone());
-        if progress.parts <= 1 {
+        if progress.parts <= 1 && parts.len() <= 1 {
             parts.clear();
         }
         let cause = cause.map(|cause| (cause.code, cause.message, cause.cure));
@@ -115,8 +131,8 @@ impl Matter<'_> {
                 message,
                 cure,
                 refused_users: progress.refused_users,
-                uncertain_users: Vec::new(),
-                unsent_users: Vec::new(),
+                uncertain_users: progress.uncertain_users,
+                unsent_users,
                 out_track_id: None,
                 parts,
                 attempts: progress.attempts,
@@ -222,7 +238,7 @@ fn header_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Via;
+    use crate::message::{Part, Via};
 
     fn published(payload: &'static [u8], headers: &[(&str, &str)]) -> Published {
         Published {
@@ -248,6 +264,15 @@ mod tests {
         })
     }
 
+    fn ended(outcome: Outcome, progress: Progress) -> Ended {
+        Ended {
+            outcome,
+            progress,
+            unsent_users: Vec::new(),
+            cause: None,
+        }
+    }
+
     #[test]
     fn a_request_of_one_part_has_its_key_and_no_list() {
         let progress = Progress {
@@ -260,32 +285,30 @@ mod tests {
             ..Progress::default()
         };
         let done = with_matter(&published(b"{}", &[]), |matter| {
-            matter.ended(Outcome::Sent, progress, None)
+            matter.ended(ended(Outcome::Sent, progress))
         });
         assert_eq!(done.receipt.process_query_key.as_deref(), Some("k1"));
         assert!(done.receipt.parts.is_empty() && done.dead.is_none());
     }
 
     #[test]
-    fn the_part_under_way_ends_as_the_request_does_and_later_ones_are_not_listed() {
+    fn parts_are_listed_as_far_as_they_ended_and_later_ones_are_not() {
         let sent = Part {
             outcome: Outcome::Sent,
             via: Some(Via::Openapi),
             process_query_key: Some("k1".into()),
         };
-        let progress = Progress {
-            part: 1,
-            parts: 3,
-            parts_done: vec![sent],
-            ..Progress::default()
-        };
-        for (outcome, listed) in [
-            (Outcome::Failed, 2),
-            (Outcome::Uncertain, 2),
-            (Outcome::Expired, 1),
-        ] {
+        for outcome in [Outcome::Failed, Outcome::Uncertain, Outcome::Expired] {
+            let mut progress = Progress {
+                part: 1,
+                parts: 3,
+                parts_done: vec![sent.clone()],
+                ..Progress::default()
+            };
+            progress.give_up(outcome);
+            let listed = 1 + usize::from(outcome != Outcome::Expired);
             let done = with_matter(&published(b"{}", &[]), |matter| {
-                matter.ended(outcome, progress.clone(), None)
+                matter.ended(ended(outcome, progress))
             });
             assert_eq!(done.receipt.parts.len(), listed, "{outcome:?}");
             assert_eq!(done.dead.is_some(), outcome != Outcome::Uncertain);

@@ -1,14 +1,16 @@
 //! From subject, headers and payload to a checked job, or to a refusal with its reason. Pure: what
 //! has to be looked up is looked up by the caller.
 
+use super::scheduled;
 use crate::broker::Headers;
 use crate::message::{
-    AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Request,
-    RequestError, RequestId, SessionEntry, Target, Timestamp, Via, header,
+    AccountName, Content, DeadReason, Kind, Markdown, Mentions, OutboundAddress, Priority, Request,
+    RequestError, RequestId, SessionEntry, Target, Timestamp, USER_SEPARATOR, Via, header,
 };
 
-/// Between the users of one canonical subject; no staffId holds it unescaped.
-const USER_SEPARATOR: char = ',';
+use super::settings::Settings;
+use super::{media, recipients};
+
 /// Longest piece of a foreign text in a refusal, in characters.
 const QUOTED: usize = 120;
 
@@ -86,12 +88,14 @@ pub(super) struct Job {
     pub(super) reply_to: Option<String>,
     /// When it is no longer worth sending.
     pub(super) expires_at: Option<Timestamp>,
+    /// How urgent it is.
+    pub(super) priority: Priority,
 }
 
 /// Who gets a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// One to 20 staffIds.
+    /// One to 5000 distinct staffIds.
     Users(Vec<String>),
     /// An openConversationId.
     Group(String),
@@ -195,7 +199,11 @@ fn parse(headers: &Headers, payload: &[u8], form: Form) -> Result<Request, Refus
 
 /// Checks a request against the canonical subject that it stands on. What the subject says wins: a
 /// payload that names another account or chat is refused.
-pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job, Refusal> {
+pub(super) fn check(
+    address: &OutboundAddress,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Job, Refusal> {
     let OutboundAddress::Canonical { account, kind, id } = address else {
         return Err(Refusal::new(
             DeadReason::Target,
@@ -203,29 +211,32 @@ pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job,
         ));
     };
     let content = request.content()?;
-    if matches!(
-        content,
-        Content::Media(..) | Content::Card(_) | Content::Stream(_)
-    ) {
+    if matches!(content, Content::Card(_) | Content::Stream(_)) {
         return Err(Refusal::new(
             DeadReason::Malformed,
-            "media and cards are not served yet; send text, markdown, link, action_card or raw",
+            "a card is asked for on the subject of its chat, or on its own",
         ));
     }
-    if request.not_before.is_some() {
-        return Err(Refusal::new(
-            DeadReason::Malformed,
-            "`not_before` is not served yet; leave it out",
-        ));
+    if let Content::Media(kind, attachment) = &content {
+        media::check(*kind, attachment)?;
     }
+    scheduled::check(request)?;
     if request.via == Some(Via::Card) {
         return Err(Refusal::new(
             DeadReason::Malformed,
-            "`via: card` is not served yet; leave `via` out, or say openapi or webhook",
+            "a text does not go by card: leave `via` out, or ask for a `card`",
+        ));
+    }
+    if request.mention.as_ref().is_some_and(|mention| mention.all) && !settings.mention_all {
+        return Err(Refusal::new(
+            DeadReason::Refused,
+            format!(
+                "account `{account}` may not mention everybody; set accounts.{account}.mention_all = true, or leave `mention.all` out"
+            ),
         ));
     }
     same_account(account, request)?;
-    let target = target(*kind, id)?;
+    let target = target(*kind, id, request.to.as_ref())?;
     same_target(&target, request.to.as_ref())?;
     let reply_to = match &request.to {
         Some(Target::ReplyTo(inbound)) => Some(inbound.clone()),
@@ -240,10 +251,11 @@ pub(super) fn check(address: &OutboundAddress, request: &Request) -> Result<Job,
         via: request.via,
         reply_to,
         expires_at: request.expires_at,
+        priority: request.priority.unwrap_or_default(),
     })
 }
 
-fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
+pub(super) fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
     match &request.account {
         Some(named) if named != account => Err(Refusal::new(
             DeadReason::Mismatch,
@@ -253,24 +265,18 @@ fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal>
     }
 }
 
-/// The target that a canonical subject names.
-pub(super) fn target(kind: Kind, id: &str) -> Result<Target, Refusal> {
+/// The target that a canonical subject names; the digest of a long list stands for the one in `to`,
+/// which is compared with it afterwards.
+fn target(kind: Kind, id: &str, to: Option<&Target>) -> Result<Target, Refusal> {
     match kind {
         Kind::Group => Ok(Target::Group(id.to_owned())),
-        Kind::User if id.contains(USER_SEPARATOR) => {
-            Ok(Target::Users(users(id).map(str::to_owned).collect()))
-        }
+        Kind::User if id.contains(USER_SEPARATOR) => recipients::list(id, to),
         Kind::User => Ok(Target::User(id.to_owned())),
         Kind::Card | Kind::Event | Kind::Other => Err(Refusal::new(
             DeadReason::Target,
-            format!("sending to kind `{kind}` is not served yet; address a group or a user"),
+            format!("sending to kind `{kind}` takes cards only; address a group or a user"),
         )),
     }
-}
-
-/// The users of a canonical id of kind `user`.
-pub(super) fn users(id: &str) -> impl Iterator<Item = &str> {
-    id.split(USER_SEPARATOR)
 }
 
 fn same_target(subject: &Target, payload: Option<&Target>) -> Result<(), Refusal> {
@@ -299,15 +305,7 @@ fn audience(target: Target) -> Result<Audience, Refusal> {
     Ok(match target {
         Target::Group(id) => Audience::Group(id),
         Target::User(id) => Audience::Users(vec![id]),
-        Target::Users(ids) => {
-            let mut distinct: Vec<String> = Vec::with_capacity(ids.len());
-            for id in ids {
-                if !distinct.contains(&id) {
-                    distinct.push(id);
-                }
-            }
-            Audience::Users(distinct)
-        }
+        Target::Users(ids) => Audience::Users(recipients::once(&ids)),
         Target::ReplyTo(_) | Target::Session(_) => {
             return Err(Refusal::new(
                 DeadReason::Target,
@@ -372,7 +370,12 @@ mod tests {
         let reading = read(&Vec::new(), payload.as_bytes(), 1, Form::Canonical);
         let subjects = Subjects::new("dingtalk").unwrap();
         let address = subjects.parse_outbound(&format!("dingtalk.outbound.sales.{id}"));
-        check(&address.unwrap(), &reading.request?)
+        let settings = Settings {
+            mention_all: false,
+            card_template: None,
+            card_key: "content".into(),
+        };
+        check(&address.unwrap(), &reading.request?, &settings)
     }
 
     fn refused(id: &str, payload: &str) -> DeadReason {
@@ -454,6 +457,36 @@ mod tests {
     }
 
     #[test]
+    fn a_long_list_stands_in_the_payload_and_gives_the_digest_in_the_subject() {
+        let users = |count: usize| (0..count).map(|n| format!("u{n}")).collect::<Vec<_>>();
+        let body = |users: Vec<String>| {
+            let to = Target::Users(users);
+            serde_json::json!({"text": "a", "to": to}).to_string()
+        };
+        let target = Target::Users(users(30));
+        let (_, id) = target.address().unwrap();
+        let subject = format!("user.{}", id.replace(',', "%2C"));
+        let sent = job(&subject, &body(users(30))).unwrap();
+        assert_eq!(sent.audience, Audience::Users(users(30)));
+        let lanes = recipients::addressees(&id, body(users(30)).as_bytes());
+        assert_eq!(lanes, users(30));
+        assert_eq!(refused(&subject, &body(users(31))), DeadReason::Mismatch);
+        assert_eq!(refused(&subject, r#"{"text":"a"}"#), DeadReason::Mismatch);
+        assert_eq!(refused(&subject, "a"), DeadReason::Mismatch);
+        assert_eq!(recipients::addressees(&id, b"a"), [id.as_ref()]);
+        assert_eq!(recipients::addressees("u1,u2", b"a"), ["u1", "u2"]);
+    }
+
+    #[test]
+    fn everybody_is_mentioned_only_where_the_account_may() {
+        let body = r#"{"text":"a","mention":{"all":true}}"#;
+        let refusal = job("group.cidA==", body).unwrap_err();
+        assert_eq!(refusal.reason, DeadReason::Refused);
+        assert!(refusal.detail.contains("accounts.sales.mention_all"));
+        assert!(job("group.cidA==", r#"{"text":"a","mention":{"users":["u1"]}}"#).is_ok());
+    }
+
+    #[test]
     fn what_cannot_be_addressed_is_refused_before_it_costs_a_call() {
         for id in [
             "card.track1",
@@ -474,13 +507,12 @@ mod tests {
     #[test]
     fn what_is_not_served_yet_is_refused_clearly() {
         for payload in [
-            r#"{"image":{}}"#,
-            r#"{"text":"a","not_before":"2026-11-20T10:00:00Z"}"#,
+            r#"{"stream":"a","append":"b"}"#,
             r#"{"text":"a","via":"card"}"#,
         ] {
             let refusal = job("user.u1", payload).unwrap_err();
             assert_eq!(refusal.reason, DeadReason::Malformed);
-            assert!(refusal.detail.contains("not served"), "{}", refusal.detail);
+            assert!(refusal.detail.contains("card"), "{}", refusal.detail);
         }
     }
 
@@ -494,6 +526,7 @@ mod tests {
             account: AccountName::parse(account).unwrap(),
             kind,
             chat: chat.to_owned(),
+            conversation: None,
         };
         assert!(same_session(&account, &reply, &session("sales", Kind::User, "u1")).is_ok());
         for other in [

@@ -17,6 +17,12 @@ impl Served {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = accounts;
     }
 
+    /// Whether `account` is one of them.
+    pub(super) fn has(&self, account: &AccountName) -> bool {
+        let accounts = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.contains_key(account)
+    }
+
     /// The account that is meant when nothing names one: there is only one.
     pub(super) fn only(&self) -> Option<AccountName> {
         let accounts = self.0.read().unwrap_or_else(PoisonError::into_inner);

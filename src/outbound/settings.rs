@@ -13,6 +13,17 @@ pub struct Settings {
     pub card_key: String,
 }
 
+impl Settings {
+    /// Settings that allow whatever any account may be allowed.
+    pub(super) const fn lenient() -> Self {
+        Self {
+            mention_all: true,
+            card_template: None,
+            card_key: String::new(),
+        }
+    }
+}
+
 impl From<&config::Account> for Settings {
     fn from(account: &config::Account) -> Self {
         Self {

@@ -21,6 +21,13 @@ pub struct Timings {
     pub sweep: Duration,
     /// How old such a request has to be: an account may be on its way.
     pub stray_age: Duration,
+    /// Between two frames of one card: closer ones are refused (oapi.md, section 6.7).
+    pub card_gap: Duration,
+    /// How long a card that is streamed into waits for the next piece before it is closed. Long
+    /// enough for the slow tool of an agent, short enough that nobody watches it spin for an hour.
+    pub card_deadline: Duration,
+    /// Between two looks for cards that nobody closes any more.
+    pub card_sweep: Duration,
 }
 
 impl Timings {
@@ -35,6 +42,9 @@ impl Timings {
             drain: Duration::from_secs(15),
             sweep: Duration::from_secs(5),
             stray_age: Duration::from_secs(10),
+            card_gap: Duration::from_millis(800),
+            card_deadline: Duration::from_secs(600),
+            card_sweep: Duration::from_secs(60),
         }
     }
 }

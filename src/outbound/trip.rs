@@ -1,5 +1,5 @@
-//! The attempts of one request that is ours: part by part, each on the path that is right at the
-//! moment, until there is an outcome. It acknowledges nothing and tells nobody.
+//! The attempts of one request that is ours: users by users and part by part, each on the path that
+//! is right at the moment, until there is an outcome. It acknowledges nothing and tells nobody.
 
 use std::time::Duration;
 
@@ -7,38 +7,47 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::dingtalk::api::{Accepted, ApiError};
-use crate::message::{DeadReason, Outcome, Part, Timestamp, Via};
+use crate::message::{DeadReason, Outcome, Priority, Timestamp, Via};
 
+use super::batch::Ahead;
 use super::claim::{End, Hold};
 use super::desk::{LetGo, Patience};
 use super::gate::Pass;
 use super::journey::Sender;
+use super::media::names_unknown_media;
 use super::plan::{Leg, Plan};
 use super::receipt::{Cause, Matter};
-use super::verdict::{Stage, Verdict, verdict};
+use super::resolve::Refusal;
+use super::verdict::{Halt, Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
 const JITTER: f64 = 0.25;
+/// How long an alert waits at least after DingTalk said that the month is used up.
+const ALERT_PAUSE: Duration = Duration::from_secs(60);
 
 /// One request that is ours, on its way.
 pub(super) struct Trip<'a> {
-    sender: &'a Sender,
-    matter: &'a Matter<'a>,
-    hold: Hold,
-    plan: Plan,
-    stop: &'a CancellationToken,
+    pub(super) sender: &'a Sender,
+    pub(super) matter: &'a Matter<'a>,
+    pub(super) hold: Hold,
+    pub(super) plan: Plan,
+    pub(super) stop: &'a CancellationToken,
     /// Refusals in a row, for the growth of the wait.
-    refusals: u32,
+    pub(super) refusals: u32,
     /// Why the request is given up, when it is not DingTalk that refuses it.
-    dead: Option<DeadReason>,
+    pub(super) dead: Option<DeadReason>,
+    /// Why a call of a list is in doubt.
+    pub(super) doubt: Option<Cause>,
 }
 
 /// What follows an attempt.
-enum Step {
+pub(super) enum Step {
     /// The next one.
     Next,
-    /// The end.
-    End(Outcome, Option<Cause>),
+    /// The end, of a list as [`verdict::outcome`] has it.
+    Halt(Halt, Option<Cause>),
+    /// The end of a message whose only call was not answered.
+    InDoubt(Cause),
 }
 
 impl<'a> Trip<'a> {
@@ -56,52 +65,58 @@ impl<'a> Trip<'a> {
             stop,
             refusals: 0,
             dead: None,
+            doubt: None,
         }
     }
 
     pub(super) async fn run(mut self) -> Result<End, LetGo> {
-        let (outcome, cause) = loop {
-            if let Step::End(outcome, cause) = self.attempt().await? {
-                break (outcome, cause);
+        let done = loop {
+            match self.attempt().await? {
+                Step::Next => {}
+                Step::Halt(halt, cause) => break self.halted(halt, cause),
+                Step::InDoubt(cause) => {
+                    self.hold.progress.give_up(Outcome::Uncertain);
+                    break self.ended(Outcome::Uncertain, Some(cause));
+                }
             }
         };
-        let progress = self.hold.progress.clone();
-        let mut done = self.matter.ended(outcome, progress, cause);
-        if outcome == Outcome::Failed {
-            done.dead = self.dead.or(done.dead);
-        }
         self.sender.desk.finish(&self.hold, done).await
     }
 
     async fn attempt(&mut self) -> Result<Step, LetGo> {
+        if self.hold.progress.is_through(&self.plan.job.audience) {
+            return self.go_on().await;
+        }
         if self.over() {
             return Ok(self.expired());
         }
+        // Boxed, so that the many that carry none stay small.
+        if self.plan.carries_media()
+            && let Some(step) = Box::pin(self.load()).await?
+        {
+            return Ok(step);
+        }
         let leg = match self.plan.leg(&self.hold.progress) {
             Ok(leg) => leg,
-            Err(refusal) => {
-                self.dead = Some(refusal.reason);
-                return Ok(self.give_up(Cause {
-                    code: refusal.reason.as_str().to_owned(),
-                    message: refusal.detail,
-                    cure: None,
-                }));
-            }
+            Err(refusal) => return Ok(self.unfit(refusal)),
         };
         self.hold.progress.parts = leg.parts;
         self.hold.progress.via = Some(leg.via);
-        let ready = self.sender.ready(&leg);
+        let priority = self.plan.job.priority;
+        let ready = self.sender.ready(&leg, priority);
         let Some((pass, prepared)) = self.within(ready).await? else {
             return Ok(self.expired());
         };
         if let Err(error) = prepared {
             return self.refused(error, (Stage::Preparing, leg.via), pass).await;
         }
-        let Some(Ok(place)) = self.within(self.sender.calls.acquire()).await? else {
+        let Some(place) = self.within(self.sender.places.take(priority)).await? else {
             return Ok(self.expired());
         };
         let attempts = &mut self.hold.progress.attempts;
         *attempts = attempts.saturating_add(1);
+        let audience = &self.plan.job.audience;
+        self.hold.progress.depart(audience, leg.users());
         let desk = &self.sender.desk;
         desk.sending(&mut self.hold, self.stop).await?;
         let answer = self.sender.api.send(&leg.shipment).await;
@@ -117,7 +132,10 @@ impl<'a> Trip<'a> {
 
     /// Waits for `step` while the request is worth sending; `None` when it no longer is. Nothing
     /// that `step` does has left, so dropping it loses nothing.
-    async fn within<T>(&self, step: impl Future<Output = T>) -> Result<Option<T>, LetGo> {
+    pub(super) async fn within<T>(
+        &self,
+        step: impl Future<Output = T>,
+    ) -> Result<Option<T>, LetGo> {
         let left = self
             .plan
             .job
@@ -138,13 +156,21 @@ impl<'a> Trip<'a> {
         self.plan.job.expires_at.is_some_and(over)
     }
 
-    fn expired(&mut self) -> Step {
-        if self.hold.progress.taken && self.last_part() {
-            return self.without_the_rest();
-        }
+    /// The bridge itself refuses the request.
+    pub(super) fn unfit(&mut self, refusal: Refusal) -> Step {
+        self.dead = Some(refusal.reason);
+        let cause = Cause {
+            code: refusal.reason.as_str().to_owned(),
+            message: refusal.detail,
+            cure: None,
+        };
+        Step::Halt(Halt::GivenUp, Some(cause))
+    }
+
+    pub(super) fn expired(&self) -> Step {
         let at = self.plan.job.expires_at.map(|at| at.to_string());
-        Step::End(
-            Outcome::Expired,
+        Step::Halt(
+            Halt::Expired,
             Some(Cause {
                 code: DeadReason::Expired.as_str().to_owned(),
                 message: format!("its time was over at {}", at.unwrap_or_default()),
@@ -157,66 +183,28 @@ impl<'a> Trip<'a> {
     async fn sent(&mut self, leg: &Leg, accepted: Accepted) -> Result<Step, LetGo> {
         let progress = &mut self.hold.progress;
         progress.cost = progress.cost.saturating_add(1);
-        let asked = leg.users();
-        let within = |list: &[String], user: &String| list.contains(user);
-        let throttled: Vec<String> = asked
-            .iter()
-            .filter(|user| within(&accepted.throttled_users, user))
-            .filter(|user| !within(&accepted.refused_users, user))
-            .cloned()
-            .collect();
-        let refused = asked
-            .iter()
-            .filter(|user| within(&accepted.refused_users, user));
-        let before = progress.refused_users.len();
-        progress.refused_users.extend(refused.cloned());
-        let refused = progress.refused_users.len() - before;
-        if asked.is_empty() || refused + throttled.len() < asked.len() {
-            progress.taken = true;
-            progress.key = progress.key.take().or(accepted.process_query_key);
+        let (mut took, mut put_off) = (Vec::new(), Vec::new());
+        for user in leg.users() {
+            if accepted.refused_users.contains(user) {
+                progress.refused_users.push(user.clone());
+            } else if accepted.throttled_users.contains(user) {
+                put_off.push(user.clone());
+            } else {
+                took.push(user.clone());
+            }
+        }
+        if leg.users().is_empty() || !took.is_empty() {
+            progress.list_call(Outcome::Sent, accepted.process_query_key);
+            self.refusals = 0;
             let health = &self.sender.health;
             health.account(&self.sender.account, |health| {
                 health.last_sent_at = Some(Timestamp::now());
             });
         }
-        if throttled.is_empty() {
-            return self.part_ended().await;
-        }
-        progress.rest = Some(throttled);
-        self.sender
-            .desk
-            .pending(&mut self.hold, Patience::Always)
-            .await?;
-        self.pause(Duration::ZERO).await
-    }
-
-    /// The present part is through, as far as it will ever be.
-    async fn part_ended(&mut self) -> Result<Step, LetGo> {
-        let progress = &mut self.hold.progress;
-        if !progress.taken {
-            let users = progress.refused_users.join(", ");
-            return Ok(Step::End(
-                Outcome::Failed,
-                Some(Cause {
-                    code: "invalid-user".to_owned(),
-                    message: format!("dingtalk knows none of these users for this robot: {users}"),
-                    cure: Some(
-                        "check the staffId and that the app is published to the user".to_owned(),
-                    ),
-                }),
-            ));
-        }
-        progress.parts_done.push(Part {
-            outcome: Outcome::Sent,
-            via: progress.via,
-            process_query_key: progress.key.take(),
-        });
-        progress.part += 1;
-        progress.rest = None;
-        progress.taken = false;
-        self.refusals = 0;
-        if progress.part >= progress.parts {
-            return Ok(Step::End(Outcome::Sent, None));
+        let audience = &self.plan.job.audience;
+        progress.arrive(audience, took, put_off);
+        if progress.is_through(audience) {
+            return self.go_on().await;
         }
         self.sender
             .desk
@@ -225,8 +213,37 @@ impl<'a> Trip<'a> {
         Ok(Step::Next)
     }
 
+    /// Everybody was asked once; those who were put off are asked again after a wait.
+    async fn go_on(&mut self) -> Result<Step, LetGo> {
+        match self.hold.progress.ahead(&self.plan.job.audience) {
+            Ahead::Call => Ok(Step::Next),
+            Ahead::Nothing => Ok(Step::Halt(Halt::Through, None)),
+            Ahead::PutOff => {
+                self.sender
+                    .desk
+                    .pending(&mut self.hold, Patience::Always)
+                    .await?;
+                self.pause(Duration::ZERO).await
+            }
+        }
+    }
+
+    /// A call was not answered. Of a list only its users are in doubt, the others get theirs.
+    async fn doubted(&mut self, cause: Cause) -> Result<Step, LetGo> {
+        if !self.hold.progress.list {
+            return Ok(Step::InDoubt(cause));
+        }
+        self.hold.progress.doubt();
+        self.doubt = Some(cause);
+        self.sender
+            .desk
+            .pending(&mut self.hold, Patience::Always)
+            .await?;
+        Ok(Step::Next)
+    }
+
     /// DingTalk did not take the call, or did not say.
-    async fn refused(
+    pub(super) async fn refused(
         &mut self,
         error: ApiError,
         (stage, via): (Stage, Via),
@@ -237,8 +254,10 @@ impl<'a> Trip<'a> {
             let cost = &mut self.hold.progress.cost;
             *cost = cost.saturating_add(1);
         }
-        if let (Stage::Sending, Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_)) =
-            (stage, decided)
+        if let (
+            Stage::Sending,
+            Verdict::Again(_) | Verdict::Reroute | Verdict::Hold(_) | Verdict::Exhausted,
+        ) = (stage, decided)
         {
             self.sender
                 .desk
@@ -268,48 +287,39 @@ impl<'a> Trip<'a> {
                 self.sender.park(&error, wait);
                 Ok(Step::Next)
             }
+            Verdict::Exhausted => {
+                self.reached_dingtalk(&pass);
+                self.sender.toll.exhausted();
+                drop(pass);
+                // Only an alert is tried again before the month turns.
+                match self.plan.job.priority {
+                    Priority::Alert => self.pause(ALERT_PAUSE).await,
+                    Priority::Normal | Priority::High => Ok(Step::Next),
+                }
+            }
             Verdict::GiveUp => {
                 self.reached_dingtalk(&pass);
-                Ok(self.give_up(cause(error)))
+                if stage == Stage::Sending && names_unknown_media(&error.code) {
+                    let keys = self.plan.renew_media();
+                    if !keys.is_empty() {
+                        return self.upload_again(&keys).await;
+                    }
+                }
+                Ok(Step::Halt(Halt::GivenUp, Some(cause(error))))
             }
-            Verdict::Uncertain => Ok(Step::End(Outcome::Uncertain, Some(cause(error)))),
+            Verdict::Uncertain => self.doubted(cause(error)).await,
         }
     }
 
     /// An answer that is not about the account as a whole shows that it is not refused as a whole.
-    fn reached_dingtalk(&self, pass: &Pass<'_>) {
+    pub(super) fn reached_dingtalk(&self, pass: &Pass<'_>) {
         if pass.is_probe() {
             self.sender.unpark();
         }
     }
 
-    /// Ends as failed, unless somebody got the last part already: then only the others are refused.
-    fn give_up(&mut self, cause: Cause) -> Step {
-        if self.hold.progress.taken && self.last_part() {
-            return self.without_the_rest();
-        }
-        Step::End(Outcome::Failed, Some(cause))
-    }
-
-    fn last_part(&self) -> bool {
-        self.hold.progress.part + 1 >= self.hold.progress.parts
-    }
-
-    /// Ends as sent although those whom DingTalk put off never got it.
-    fn without_the_rest(&mut self) -> Step {
-        let progress = &mut self.hold.progress;
-        let rest = progress.rest.take().unwrap_or_default();
-        progress.refused_users.extend(rest);
-        progress.parts_done.push(Part {
-            outcome: Outcome::Sent,
-            via: progress.via,
-            process_query_key: progress.key.take(),
-        });
-        Step::End(Outcome::Sent, None)
-    }
-
     /// Waits at least `least`, longer with every refusal in a row.
-    async fn pause(&mut self, least: Duration) -> Result<Step, LetGo> {
+    pub(super) async fn pause(&mut self, least: Duration) -> Result<Step, LetGo> {
         let timings = &self.sender.desk.timings;
         let wait = backoff(
             least,
@@ -333,7 +343,11 @@ fn cause(error: ApiError) -> Cause {
 }
 
 /// A wait that doubles from `first` to `cap`, never shorter than `least`, and a little random.
-fn backoff(least: Duration, (first, cap): (Duration, Duration), refusals: u32) -> Duration {
+pub(super) fn backoff(
+    least: Duration,
+    (first, cap): (Duration, Duration),
+    refusals: u32,
+) -> Duration {
     let grown = first.saturating_mul(2_u32.saturating_pow(refusals.min(16)));
     let wait = grown.min(cap).max(least);
     wait.mul_f64(1.0 + fastrand::f64() * JITTER)

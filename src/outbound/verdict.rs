@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::dingtalk::api::ErrorClass;
-use crate::message::Via;
+use crate::message::{Outcome, Via};
 
 /// How far an attempt had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Verdict {
     Reroute,
     /// Hold the whole account and probe after this long; the request stays where it is.
     Hold(Duration),
+    /// The month is used up: wait until it turns, unless it is an alert.
+    Exhausted,
     /// Receipt `failed`, dead letter.
     GiveUp,
     /// Receipt `uncertain`: never sent again.
@@ -48,11 +50,43 @@ pub(super) fn verdict(class: ErrorClass, stage: Stage, via: Via) -> Verdict {
         (ErrorClass::WebhookGone, Stage::Preparing | Stage::Sending, Via::Openapi | Via::Card) => {
             Verdict::GiveUp
         }
-        (
-            ErrorClass::Park(wait) | ErrorClass::Quota(wait),
-            Stage::Preparing | Stage::Sending,
-            _,
-        ) => Verdict::Hold(wait),
+        (ErrorClass::Park(wait), Stage::Preparing | Stage::Sending, _) => Verdict::Hold(wait),
+        (ErrorClass::Quota(_), Stage::Preparing | Stage::Sending, _) => Verdict::Exhausted,
+    }
+}
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Every call was made.
+    Through,
+    /// Its time is over.
+    Expired,
+    /// DingTalk or the bridge refuses it for good.
+    GivenUp,
+}
+
+/// What its calls came to by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// One was not answered, whatever became of the others.
+    InDoubt,
+    /// Somebody got it.
+    Somebody,
+    /// Nobody did.
+    Nobody,
+}
+
+/// How a request ends as a whole. Users who do not exist are nobody: a list is `sent` when everybody
+/// else got all of it.
+pub(super) fn outcome(halt: Halt, reach: Reach) -> Outcome {
+    match (halt, reach) {
+        (Halt::Through | Halt::Expired | Halt::GivenUp, Reach::InDoubt) => Outcome::Uncertain,
+        (Halt::Through, Reach::Somebody) => Outcome::Sent,
+        (Halt::Through | Halt::GivenUp, Reach::Nobody) | (Halt::GivenUp, Reach::Somebody) => {
+            Outcome::Failed
+        }
+        (Halt::Expired, Reach::Somebody | Reach::Nobody) => Outcome::Expired,
     }
 }
 
@@ -93,12 +127,34 @@ mod tests {
             ),
             (Class::Park(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
             (Class::Park(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Preparing, [Verdict::Hold(WAIT); 2]),
-            (Class::Quota(WAIT), Sending, [Verdict::Hold(WAIT); 2]),
+            (Class::Quota(WAIT), Preparing, [Verdict::Exhausted; 2]),
+            (Class::Quota(WAIT), Sending, [Verdict::Exhausted; 2]),
         ];
         for (class, stage, [openapi, webhook]) in rows {
             assert_eq!(verdict(class, stage, Via::Openapi), openapi, "{class:?}");
             assert_eq!(verdict(class, stage, Via::Webhook), webhook, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_sent_only_when_everybody_who_exists_got_it() {
+        for (halt, [in_doubt, somebody, nobody]) in [
+            (
+                Halt::Through,
+                [Outcome::Uncertain, Outcome::Sent, Outcome::Failed],
+            ),
+            (
+                Halt::Expired,
+                [Outcome::Uncertain, Outcome::Expired, Outcome::Expired],
+            ),
+            (
+                Halt::GivenUp,
+                [Outcome::Uncertain, Outcome::Failed, Outcome::Failed],
+            ),
+        ] {
+            assert_eq!(outcome(halt, Reach::InDoubt), in_doubt, "{halt:?}");
+            assert_eq!(outcome(halt, Reach::Somebody), somebody, "{halt:?}");
+            assert_eq!(outcome(halt, Reach::Nobody), nobody, "{halt:?}");
         }
     }
 

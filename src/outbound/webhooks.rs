@@ -63,6 +63,7 @@ mod tests {
             account: AccountName::parse("a").unwrap(),
             kind: Kind::Group,
             chat: "c".into(),
+            conversation: None,
         };
         assert!(usable(&session(61), now));
         assert!(!usable(&session(60), now));

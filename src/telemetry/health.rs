@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
-use crate::message::{AccountName, Timestamp};
+use crate::message::{AccountName, QuotaStanding, Timestamp};
 
 /// State of one Stream connection slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +42,31 @@ pub struct AccountHealth {
     pub last_frame_at: Option<Timestamp>,
     /// When the last request was sent.
     pub last_sent_at: Option<Timestamp>,
+    /// Data frames read, by slot of the link.
+    pub frames: BTreeMap<usize, u64>,
+    /// How the account stands against its monthly quota, once something was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaStanding>,
+    /// What says that somebody else reads the account too, when something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<String>,
+}
+
+/// What is known of one replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplicaHealth {
+    /// Its id, made at its start.
+    pub id: String,
+    /// Whether it is the one that says this.
+    pub me: bool,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its version.
+    pub version: String,
+    /// Its machine: a hash of the name.
+    pub host: String,
+    /// The accounts that it serves.
+    pub accounts: Vec<AccountName>,
 }
 
 /// What the whole bridge looks like.
@@ -53,12 +78,15 @@ pub struct Snapshot {
     pub parts: BTreeMap<&'static str, PartState>,
     /// Accounts by name.
     pub accounts: BTreeMap<AccountName, AccountHealth>,
+    /// Replicas that serve the same configuration, in the order of their ids.
+    pub replicas: Vec<ReplicaHealth>,
 }
 
 #[derive(Debug, Default)]
 struct Board {
     parts: BTreeMap<&'static str, PartState>,
     accounts: BTreeMap<AccountName, AccountHealth>,
+    replicas: Vec<ReplicaHealth>,
 }
 
 /// The board on which the parts of one bridge write their state; cheap to clone.
@@ -72,6 +100,7 @@ impl Health {
         let board = Board {
             parts: parts.iter().map(down).collect(),
             accounts: BTreeMap::new(),
+            replicas: Vec::new(),
         };
         Self(Arc::new(RwLock::new(board)))
     }
@@ -91,6 +120,11 @@ impl Health {
     /// Changes what is written about an account, which is added when missing.
     pub fn account(&self, account: &AccountName, change: impl FnOnce(&mut AccountHealth)) {
         self.write(|board| change(board.accounts.entry(account.clone()).or_default()));
+    }
+
+    /// Says which replicas there are.
+    pub fn replicas(&self, replicas: Vec<ReplicaHealth>) {
+        self.write(|board| board.replicas = replicas);
     }
 
     /// Takes an account off the board.
@@ -113,6 +147,7 @@ impl Health {
                 && board.accounts.values().all(up),
             parts: board.parts.clone(),
             accounts: board.accounts.clone(),
+            replicas: board.replicas.clone(),
         }
     }
 

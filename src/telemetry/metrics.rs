@@ -13,72 +13,14 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, SendOutcome};
 use super::meter::Meter;
-use crate::message::{AccountName, Outcome};
+use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStanding};
 
 /// Upper bounds of the acknowledgement histogram, in seconds: DingTalk waits 3 s.
 const ACK_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 3.0,
 ];
-
-/// How a received frame ended. Received = the sum of these + in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FrameOutcome {
-    /// New in JetStream.
-    Stored,
-    /// In JetStream already.
-    Duplicate,
-    /// In the local spool.
-    Spooled,
-    /// Kept out by the policy of the account.
-    Gated,
-    /// Neither stored nor spooled in time: not acknowledged.
-    Refused,
-}
-
-/// Family of DingTalk calls that share a pace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ApiFamily {
-    /// `connections/open`.
-    Gateway,
-    /// Access tokens.
-    Token,
-    /// Robot sends to users.
-    SendUser,
-    /// Robot sends to groups.
-    SendGroup,
-    /// Session webhooks.
-    Webhook,
-    /// Webhooks of custom robots.
-    CustomRobot,
-    /// Uploads and downloads of media.
-    Media,
-    /// Creating, delivering and updating cards.
-    Card,
-    /// Streaming into cards.
-    CardStream,
-    /// Recalls and read states.
-    Recall,
-    /// Reactions.
-    Emotion,
-    /// Look-ups of people.
-    Contact,
-}
-
-/// How a DingTalk call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ApiOutcome {
-    /// Accepted.
-    Accepted,
-    /// Refused for now.
-    Throttled,
-    /// Refused for good.
-    Refused,
-    /// Failed before it was processed.
-    Failed,
-    /// Left without an answer.
-    Ambiguous,
-}
 
 /// An account as a label, without a copy: labels are looked up for every frame.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,14 +49,6 @@ struct SendLabels {
     outcome: SendOutcome,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum SendOutcome {
-    Sent,
-    Failed,
-    Expired,
-    Uncertain,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ApiLabels {
     account: Name,
@@ -122,23 +56,10 @@ struct ApiLabels {
     outcome: ApiOutcome,
 }
 
-/// Label values as Prometheus has them: lower case.
-macro_rules! label_values {
-    ($($label:ident { $($variant:ident => $text:literal),+ $(,)? })+) => {
-        $(impl EncodeLabelValue for $label {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-                let text = match self { $(Self::$variant => $text),+ };
-                text.encode(encoder)
-            }
-        })+
-    };
-}
-
-label_values! {
-    FrameOutcome { Stored => "stored", Duplicate => "duplicate", Spooled => "spooled", Gated => "gated", Refused => "refused" }
-    ApiFamily { Gateway => "gateway", Token => "token", SendUser => "send_user", SendGroup => "send_group", Webhook => "webhook", CustomRobot => "custom_robot", Media => "media", Card => "card", CardStream => "card_stream", Recall => "recall", Emotion => "emotion", Contact => "contact" }
-    ApiOutcome { Accepted => "accepted", Throttled => "throttled", Refused => "refused", Failed => "failed", Ambiguous => "ambiguous" }
-    SendOutcome { Sent => "sent", Failed => "failed", Expired => "expired", Uncertain => "uncertain" }
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MediaLabels {
+    account: Name,
+    outcome: MediaOutcome,
 }
 
 /// The metrics of one bridge; cheap to clone.
@@ -168,20 +89,53 @@ struct Inner {
     billed: Family<AccountLabel, Counter>,
     quota_notices: Family<AccountLabel, Counter>,
     pace: Family<AccountLabel, Gauge<f64, AtomicU64>>,
+    media: Family<MediaLabels, Counter>,
+    fleet: Gauges,
     meter: Meter,
+}
+
+/// What all replicas together are and did.
+#[derive(Debug)]
+struct Gauges {
+    quota_used: Family<AccountLabel, Gauge>,
+    quota_limit: Family<AccountLabel, Gauge>,
+    quota_forecast: Family<AccountLabel, Gauge>,
+    replicas: Gauge,
+}
+
+impl Gauges {
+    fn register(registry: &mut Registry) -> Self {
+        let mut accounts = |name, help| {
+            let family = Family::<AccountLabel, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let quota_used = accounts("quota_used", "Billed calls of the month, by all replicas");
+        let quota_limit = accounts("quota_limit", "Billed calls in a month, when configured");
+        let quota_forecast = accounts(
+            "quota_forecast",
+            "Billed calls that the month will have at its end, at the present pace",
+        );
+        let replicas = Gauge::default();
+        registry.register(
+            "replicas",
+            "Bridges that serve the same configuration now",
+            replicas.clone(),
+        );
+        Self {
+            quota_used,
+            quota_limit,
+            quota_forecast,
+            replicas,
+        }
+    }
 }
 
 impl Metrics {
     /// Fresh metrics, all zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("nats_dingtalk");
-        let ack_latency = Histogram::new(ACK_BUCKETS);
-        registry.register_with_unit(
-            "ack_latency",
-            "Time from reading a frame to answering it",
-            Unit::Seconds,
-            ack_latency.clone(),
-        );
+        let ack_latency = ack_latency(&mut registry);
         macro_rules! registered {
             ($name:literal, $help:literal) => {{
                 let metric = Default::default();
@@ -223,6 +177,8 @@ impl Metrics {
             "pace_per_second",
             "Sends a second that the account may make now"
         );
+        let media = registered!("media", "Media items of inbound messages by how they ended");
+        let fleet = Gauges::register(&mut registry);
         Self(Arc::new(Inner {
             registry,
             received,
@@ -245,6 +201,8 @@ impl Metrics {
             billed,
             quota_notices,
             pace,
+            media,
+            fleet,
             meter: Meter::default(),
         }))
     }
@@ -330,12 +288,7 @@ impl Metrics {
     pub fn request_ended(&self, account: &AccountName, outcome: Outcome) {
         let labels = SendLabels {
             account: Name(account.clone()),
-            outcome: match outcome {
-                Outcome::Sent => SendOutcome::Sent,
-                Outcome::Failed => SendOutcome::Failed,
-                Outcome::Expired => SendOutcome::Expired,
-                Outcome::Uncertain => SendOutcome::Uncertain,
-            },
+            outcome: outcome.into(),
         };
         self.0.requests.get_or_create(&labels).inc();
     }
@@ -384,12 +337,64 @@ impl Metrics {
     pub fn pace(&self, account: &AccountName, per_second: f64) {
         self.0.pace.get_or_create(&label(account)).set(per_second);
     }
+
+    /// A media item of an inbound message was stored, or will not be.
+    pub fn media_ended(
+        &self,
+        account: &AccountName,
+        state: MediaState,
+        reason: Option<MediaReason>,
+    ) {
+        let labels = MediaLabels {
+            account: Name(account.clone()),
+            outcome: MediaOutcome::new(state, reason),
+        };
+        self.0.media.get_or_create(&labels).inc();
+    }
+}
+
+impl Metrics {
+    /// How an account stands against its quota.
+    pub fn quota(&self, account: &AccountName, standing: &QuotaStanding) {
+        let label = label(account);
+        let set = |gauge: &Family<AccountLabel, Gauge>, calls: u64| {
+            let calls = i64::try_from(calls).unwrap_or(i64::MAX);
+            gauge.get_or_create(&label).set(calls);
+        };
+        set(&self.0.fleet.quota_used, standing.used);
+        set(&self.0.fleet.quota_forecast, standing.forecast);
+        match standing.limit {
+            Some(limit) => set(&self.0.fleet.quota_limit, limit),
+            None => {
+                self.0.fleet.quota_limit.remove(&label);
+            }
+        }
+    }
+
+    /// Live replicas, this one included.
+    pub fn replicas(&self, live: usize) {
+        self.0
+            .fleet
+            .replicas
+            .set(i64::try_from(live).unwrap_or(i64::MAX));
+    }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn ack_latency(registry: &mut Registry) -> Histogram {
+    let ack_latency = Histogram::new(ACK_BUCKETS);
+    registry.register_with_unit(
+        "ack_latency",
+        "Time from reading a frame to answering it",
+        Unit::Seconds,
+        ack_latency.clone(),
+    );
+    ack_latency
 }
 
 fn label(account: &AccountName) -> AccountLabel {

@@ -8,7 +8,7 @@ use super::failure::{ApiError, ErrorClass};
 use super::token::Tokens;
 use super::{Api, send};
 use crate::dingtalk::json::Members;
-use crate::message::{Secret, Timestamp};
+use crate::message::{Priority, Secret, Timestamp};
 use crate::telemetry::{ApiFamily, ApiOutcome};
 
 /// A kind of call: how its answer is judged, and as what it is paced and counted.
@@ -27,9 +27,9 @@ pub(super) type Writer<'w> = &'w (dyn Fn() -> RequestBuilder + Sync);
 
 impl Api {
     /// Waits for a slot in the pace of the family and of the address.
-    pub(super) async fn slot(&self, family: ApiFamily) {
-        self.lanes.slot(family).await;
-        self.http.address().slot().await;
+    pub(super) async fn slot(&self, family: ApiFamily, priority: Priority) {
+        self.lanes.slot(family, priority).await;
+        self.http.address().slot(priority).await;
         self.report_pace();
     }
 
@@ -42,7 +42,7 @@ impl Api {
     ) -> Result<T, ApiError> {
         // No slot is spent on a call that cannot be made.
         self.app()?.tokens.valid().await?;
-        self.slot(errand.family).await;
+        self.slot(errand.family, Priority::Normal).await;
         self.authorised(errand, request, read).await
     }
 
@@ -114,6 +114,9 @@ impl Api {
             self.metrics.billed(&self.account, family);
         }
         judged.map_err(|mut refusal| {
+            if let ErrorClass::Quota(_) = refusal.error.class {
+                self.metrics.meter().refuse(&self.account);
+            }
             let wait = match refusal.lesson {
                 Lesson::Banned(_) => self.http.address().learn(refusal.lesson),
                 lesson => self.lanes.learn(family, lesson),

@@ -218,10 +218,12 @@ impl Api {
         let mut body = json!({
             "outTrackId": out_track_id,
             "userIdType": STAFF,
-            "cardData": { "cardParamMap": params },
             // DingTalk's own default is to forget what is not named (oapi.md, section 6.4).
             "cardUpdateOptions": { "updateCardDataByKey": true, "updatePrivateDataByKey": true },
         });
+        if let (Value::Object(body), false) = (&mut body, params.is_empty()) {
+            body.insert("cardData".to_owned(), json!({ "cardParamMap": params }));
+        }
         if let (Value::Object(body), false) = (&mut body, private.is_empty()) {
             body.insert("privateData".to_owned(), private_data(private));
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, NoProxy, Proxy, RequestBuilder, Response};
+use reqwest::{Client, ClientBuilder, NoProxy, Proxy, RequestBuilder, Response};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::answer::Answer;
 use super::errors::Lost;
-use super::pace::Lane;
+use super::pace::{Lane, Paces};
 use super::webhook::is_dingtalk;
 use crate::config;
 
@@ -37,7 +37,8 @@ const FOREIGN_RATE: f64 = 100_000.0;
 pub struct Http {
     client: Client,
     /// What DingTalk counts per address, over all accounts.
-    address: Arc<Lane>,
+    address: Lane,
+    paces: Paces,
 }
 
 impl fmt::Debug for Http {
@@ -57,16 +58,24 @@ pub struct HttpError {
     pub detail: String,
 }
 
+impl HttpError {
+    /// The client cannot be built from what is configured.
+    pub(super) fn no_client(error: &reqwest::Error) -> Self {
+        Self {
+            key: "dingtalk",
+            detail: format!("no HTTP client: {}", root_cause(error)),
+        }
+    }
+}
+
 impl Http {
     /// Builds the client from the configuration. Nothing is taken from the environment.
     ///
     /// # Errors
     /// When the CA file cannot be read or the proxy is no URL; the text names the key.
     pub fn new(config: &config::Dingtalk) -> Result<Self, HttpError> {
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls(config)?)
-            .user_agent(concat!("nats-dingtalk/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
+        // Only https goes through the proxy here: a plain address is a simulator's.
+        let client = builder(config, Proxy::https)?
             // Half of the deadline: while a connection is made, nothing has left, and the answer
             // still has its time. The two must never expire together.
             .connect_timeout(config.timeout / 2)
@@ -74,24 +83,8 @@ impl Http {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
             .tcp_nodelay(true)
-            .no_proxy();
-        if let Some(proxy) = &config.proxy {
-            let refused = || HttpError {
-                key: "dingtalk.proxy",
-                detail: "is not a URL like http://user:password@host:port".to_owned(),
-            };
-            let url = reqwest::Url::parse(proxy.expose()).map_err(|_| refused())?;
-            if !matches!(url.scheme(), "http" | "https") {
-                return Err(refused());
-            }
-            let proxy = Proxy::https(url).map_err(|_| refused())?;
-            let except = config.no_proxy.as_deref().and_then(NoProxy::from_string);
-            builder = builder.proxy(proxy.no_proxy(except));
-        }
-        let client = builder.build().map_err(|error| HttpError {
-            key: "dingtalk",
-            detail: format!("no HTTP client: {}", root_cause(&error)),
-        })?;
+            .build()
+            .map_err(|error| HttpError::no_client(&error))?;
         let own = |url: &str| reqwest::Url::parse(url).is_ok_and(|url| is_dingtalk(&url));
         let rate = if own(&config.api_url) || own(&config.oapi_url) {
             ADDRESS_RATE
@@ -100,7 +93,8 @@ impl Http {
         };
         Ok(Self {
             client,
-            address: Arc::new(Lane::new(rate)),
+            address: Lane::new(rate),
+            paces: Paces::default(),
         })
     }
 
@@ -112,6 +106,11 @@ impl Http {
     /// The pace that all accounts share.
     pub(super) fn address(&self) -> &Lane {
         &self.address
+    }
+
+    /// The pace of every account that calls through this client.
+    pub fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Makes one call and reads its answer.
@@ -136,6 +135,33 @@ impl Http {
             body: String::from_utf8_lossy(&body).into_owned(),
         })
     }
+}
+
+/// A client that trusts and goes through what the configuration says, follows no redirects and takes
+/// nothing from the environment. `proxied` says what goes through the proxy.
+pub(super) fn builder(
+    config: &config::Dingtalk,
+    proxied: fn(reqwest::Url) -> reqwest::Result<Proxy>,
+) -> Result<ClientBuilder, HttpError> {
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls(config)?)
+        .user_agent(concat!("nats-dingtalk/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .no_proxy();
+    let Some(proxy) = &config.proxy else {
+        return Ok(builder);
+    };
+    let refused = || HttpError {
+        key: "dingtalk.proxy",
+        detail: "is not a URL like http://user:password@host:port".to_owned(),
+    };
+    let url = reqwest::Url::parse(proxy.expose()).map_err(|_| refused())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(refused());
+    }
+    let proxy = proxied(url).map_err(|_| refused())?;
+    let except = config.no_proxy.as_deref().and_then(NoProxy::from_string);
+    Ok(builder.proxy(proxy.no_proxy(except)))
 }
 
 async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
@@ -165,7 +191,7 @@ fn lost(error: &reqwest::Error) -> Lost {
 }
 
 /// The innermost error: the outer ones name the URL.
-fn root_cause(error: &reqwest::Error) -> String {
+pub(super) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(inner) = cause.and_then(|cause| cause.source()) {
         cause = Some(inner);

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::errors::Lesson;
 use super::minute::Minute;
-use super::pace::Lane;
+use super::pace::{Lane, Paces};
+use crate::message::{AccountName, Priority};
 use crate::telemetry::ApiFamily;
 
 /// One lane per family, and one that all card calls share: DingTalk documents the ceiling per app
@@ -26,28 +27,28 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes of `per_second` calls each; a custom robot's webhook has its own pace.
-    pub(super) fn new(per_second: f64) -> Self {
-        let lane = || Lane::new(per_second);
+    /// The lanes of an account, of `per_second` calls each; a custom robot's webhook has its own pace.
+    pub(super) fn new(paces: &Paces, account: &AccountName, per_second: f64) -> Self {
+        let lane = |name| paces.lane(account, name, per_second);
         Self {
-            users: lane(),
-            groups: lane(),
-            webhooks: lane(),
+            users: lane("send_user"),
+            groups: lane("send_group"),
+            webhooks: lane("webhook"),
             custom_robot: Minute::new(),
-            cards: lane(),
-            frames: lane(),
-            cards_and_frames: lane(),
-            media: lane(),
-            recalls: lane(),
-            emotions: lane(),
-            contacts: lane(),
+            cards: lane("card"),
+            frames: lane("card_stream"),
+            cards_and_frames: lane("cards"),
+            media: lane("media"),
+            recalls: lane("recall"),
+            emotions: lane("emotion"),
+            contacts: lane("contact"),
         }
     }
 
     /// Waits for a slot of the family and takes it.
-    pub(super) async fn slot(&self, family: ApiFamily) {
+    pub(super) async fn slot(&self, family: ApiFamily, priority: Priority) {
         match family {
-            ApiFamily::CustomRobot => self.custom_robot.slot().await,
+            ApiFamily::CustomRobot => self.custom_robot.slot(priority).await,
             ApiFamily::Gateway
             | ApiFamily::Token
             | ApiFamily::SendUser
@@ -60,7 +61,7 @@ impl Lanes {
             | ApiFamily::Emotion
             | ApiFamily::Contact => {
                 for lane in self.lanes(family).into_iter().flatten() {
-                    lane.slot().await;
+                    lane.slot(priority).await;
                 }
             }
         }
@@ -120,29 +121,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn cards_and_their_frames_together_keep_the_rate() {
-        let lanes = Lanes::new(20.0);
+        let lanes = Lanes::new(
+            &Paces::default(),
+            &AccountName::parse("sales").unwrap(),
+            20.0,
+        );
         let start = Instant::now();
         for _ in 0..20 {
-            lanes.slot(ApiFamily::Card).await;
-            lanes.slot(ApiFamily::CardStream).await;
+            lanes.slot(ApiFamily::Card, Priority::Normal).await;
+            lanes.slot(ApiFamily::CardStream, Priority::Normal).await;
         }
         assert!(start.elapsed() >= Duration::from_secs(1));
         // The other families do not wait for them.
         let start = Instant::now();
         for family in [ApiFamily::SendUser, ApiFamily::Media, ApiFamily::Emotion] {
-            lanes.slot(family).await;
+            lanes.slot(family, Priority::Normal).await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_frame_slows_the_cards_too() {
-        let lanes = Lanes::new(20.0);
+        let lanes = Lanes::new(
+            &Paces::default(),
+            &AccountName::parse("sales").unwrap(),
+            20.0,
+        );
         let lesson = Lesson::TooFast(Duration::from_secs(1));
         let wait = lanes.learn(ApiFamily::CardStream, lesson);
         assert_eq!(wait, Some(Duration::from_secs(1)));
         let start = Instant::now();
-        lanes.slot(ApiFamily::Card).await;
+        lanes.slot(ApiFamily::Card, Priority::Normal).await;
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert!((lanes.slowest_send() - 20.0).abs() < 1e-9);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Body;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::multipart::{Form, Part};
 use serde_json::json;
 
@@ -11,7 +12,7 @@ use super::call::Errand;
 use super::errors::{Call, Lesson};
 use super::failure::{ApiError, ErrorClass};
 use crate::dingtalk::json::Members;
-use crate::message::{MediaKind, Secret};
+use crate::message::{MediaKind, Priority, Secret};
 use crate::telemetry::ApiFamily;
 
 /// Bytes in a megabyte of DingTalk's.
@@ -117,6 +118,23 @@ fn extension(name: &str) -> Option<String> {
     (!front.is_empty() && !end.is_empty()).then(|| end.to_ascii_lowercase())
 }
 
+/// The media type of a part with this extension.
+fn mime(extension: &str) -> &'static str {
+    match extension {
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "png" => "image/png",
+        "bmp" => "image/bmp",
+        "amr" => "audio/amr",
+        "mp3" => "audio/mpeg",
+        "wav" => "audio/wav",
+        "mp4" => "video/mp4",
+        "pdf" => "application/pdf",
+        "zip" => "application/zip",
+        _ => "application/octet-stream",
+    }
+}
+
 /// A file name that can stand in a multipart header: no quotes, no line breaks, and of two
 /// extensions for one format the one that DingTalk lists.
 fn header_name(name: &str) -> String {
@@ -146,13 +164,19 @@ impl Api {
         let app = self.app()?;
         check_upload(upload.kind, &upload.name, upload.size)?;
         app.legacy.token(&app.tokens).await?;
-        self.slot(UPLOAD.family).await;
+        self.slot(UPLOAD.family, Priority::Normal).await;
         let shown = app.legacy.token(&app.tokens).await?;
         let token = shown.token.expose();
         let line = Duration::from_secs(upload.size / SLOWEST_LINE);
         let query = [("access_token", token), ("type", limits(upload.kind).kind)];
         let part = Part::stream_with_length(upload.body, upload.size);
+        let mime = mime(extension(&upload.name).as_deref().unwrap_or_default());
         let part = part.file_name(header_name(&upload.name));
+        let part = part.headers(
+            [(CONTENT_TYPE, HeaderValue::from_static(mime))]
+                .into_iter()
+                .collect(),
+        );
         // Names are written as browsers write them: servers seldom read the escaped form.
         let form = Form::new().percent_encode_noop().part("media", part);
         let client = self.http.client();

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::errors::Lesson;
 use super::pace::Lane;
+use crate::message::Priority;
 
 /// Posts in one window; the next one would mute the robot for ten minutes.
 const MOST: u32 = 20;
@@ -42,13 +43,14 @@ impl Minute {
     }
 
     /// Waits for a slot and takes it. Cancelling gives the place in the queue away, nothing else.
-    pub(super) async fn slot(&self) {
+    pub(super) async fn slot(&self, priority: Priority) {
         // The semaphore is never closed; were it, the window alone would still hold the pace.
         let _turn = self.turn.acquire().await;
-        self.lane.slot().await;
         while let Some(free) = self.full_until() {
             sleep_until(free).await;
         }
+        // Last, so that a mute that began during the wait is waited out too.
+        self.lane.slot(priority).await;
         self.taken().push_back(Instant::now());
     }
 
@@ -89,7 +91,7 @@ mod tests {
         let mut at = Vec::new();
         for index in 0..100_u64 {
             tokio::time::advance(Duration::from_millis(index * 37 % 900)).await;
-            minute.slot().await;
+            minute.slot(Priority::Normal).await;
             at.push(Instant::now());
         }
         for (index, start) in at.iter().enumerate() {
@@ -109,10 +111,26 @@ mod tests {
         for _ in 0..5 {
             let start = Instant::now();
             let wait = minute.learn(Lesson::Muted).unwrap();
-            minute.slot().await;
+            minute.slot(Priority::Normal).await;
             assert!(start.elapsed() >= wait);
             waits.push(wait.as_secs());
         }
         assert_eq!(waits, [60, 120, 240, 480, 600]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mute_that_begins_while_somebody_waits_counts_for_them() {
+        let minute = Minute::new();
+        for _ in 0..MOST {
+            minute.slot(Priority::Normal).await;
+        }
+        let start = Instant::now();
+        let muting = async {
+            sleep_until(start + Duration::from_secs(30)).await;
+            minute.learn(Lesson::Muted)
+        };
+        let ((), learned) = tokio::join!(minute.slot(Priority::Normal), muting);
+        assert_eq!(learned, Some(Duration::from_secs(60)));
+        assert!(start.elapsed() >= Duration::from_secs(90));
     }
 }

@@ -1,7 +1,6 @@
 //! DingTalk's Open API: token, sends, media, cards, verbs, errors, pacing. One call at a time; who
 //! retries is decided by the caller from [`ApiError::class`].
 
-mod address;
 mod answer;
 mod call;
 mod card;
@@ -34,6 +33,7 @@ pub use fetch::{FetchError, Fetched, Fetcher};
 pub use http::{Http, HttpError};
 pub use meaning::meanings;
 pub use media::{Upload, check_upload};
+pub use pace::{LaneKey, Learned, Paces, SharedLane, Use};
 pub use render::{render_robot, render_webhook};
 pub use robot::{Person, Reaction, ReadStatus, Recalled, SentTo};
 pub use served::Apis;
@@ -49,7 +49,7 @@ use self::token::{Source, Tokens};
 use super::json::Members;
 use super::payload::SessionWebhook;
 use crate::config;
-use crate::message::{AccountName, Secret, Timestamp};
+use crate::message::{AccountName, Priority, Secret, Timestamp};
 use crate::telemetry::{ApiFamily, Metrics};
 
 /// The Open API as one account.
@@ -104,12 +104,13 @@ impl Api {
         };
         let rate = f64::from(account.rate.get());
         metrics.pace(&name, rate);
+        let lanes = Lanes::new(http.paces(), &name, rate);
         Self {
             http,
             account: name,
             oapi: Url::parse(&dingtalk.oapi_url).ok(),
             speaker: Speaker::App(Box::new(app)),
-            lanes: Lanes::new(rate),
+            lanes,
             metrics,
         }
     }
@@ -124,39 +125,41 @@ impl Api {
         metrics: Metrics,
     ) -> Self {
         metrics.pace(&name, Minute::rate());
+        let lanes = Lanes::new(http.paces(), &name, Minute::rate());
         Self {
             http,
             account: name,
             oapi: Url::parse(&dingtalk.oapi_url).ok(),
             speaker: Speaker::CustomRobot(robot),
-            lanes: Lanes::new(Minute::rate()),
+            lanes,
             metrics,
         }
     }
 
     /// Makes everything ready for a call without making it: a valid token, a free slot in the
-    /// pace of the family. Waits as long as the pace demands. Not billed.
+    /// pace of the family. Waits as long as the pace demands, before those that are less urgent. Not
+    /// billed.
     ///
     /// # Errors
     /// Never [`ErrorClass::Ambiguous`]: nothing that sends has left.
-    pub async fn prepare(&self, recipient: &Recipient) -> Result<(), ApiError> {
+    pub async fn prepare(&self, recipient: &Recipient, priority: Priority) -> Result<(), ApiError> {
         let family = family(recipient);
         match recipient {
             Recipient::Webhook(webhook) => {
                 self.usable(webhook)?;
-                self.slot(family).await;
+                self.slot(family, priority).await;
                 // The wait may have been long.
                 self.usable(webhook)?;
             }
             Recipient::Users(_) | Recipient::Group(_) => {
                 let tokens = &self.app()?.tokens;
                 tokens.valid().await?;
-                self.slot(family).await;
+                self.slot(family, priority).await;
                 tokens.valid().await?;
             }
             Recipient::CustomRobot { .. } => {
                 self.robot_webhook()?;
-                self.slot(family).await;
+                self.slot(family, priority).await;
             }
         }
         Ok(())

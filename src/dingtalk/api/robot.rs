@@ -12,6 +12,7 @@ use super::call::Errand;
 use super::errors::{self, Call, Lesson};
 use super::failure::{ApiError, ErrorClass};
 use crate::dingtalk::json::{Members, text};
+use crate::message::Priority;
 use crate::telemetry::ApiFamily;
 
 /// Most messages of one recall (oapi.md, section 3.1).
@@ -217,7 +218,7 @@ impl Api {
         let (app, body) = (self.app()?, json!({ "unionid": union_id }));
         let url = format!("{}/topapi/user/getbyunionid", app.legacy.url);
         app.legacy.token(&app.tokens).await?;
-        self.slot(CONTACT.family).await;
+        self.slot(CONTACT.family, Priority::Normal).await;
         loop {
             let shown = app.legacy.token(&app.tokens).await?;
             let token = shown.token.expose();

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::message::Content;
+use crate::message::{Content, Priority};
 
 const SECRET: &str = "CANARY-CLIENT-SECRET";
 
@@ -197,7 +197,7 @@ fn to_webhook(webhook: SessionWebhook) -> Shipment {
 }
 
 async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
-    api.prepare(&shipment.recipient).await?;
+    api.prepare(&shipment.recipient, Priority::Normal).await?;
     api.send(shipment).await
 }
 
@@ -289,7 +289,7 @@ async fn many_callers_share_one_token_fetch_and_one_failure() {
     let server = Server::start([]).await;
     let (api, _) = server.api();
     let recipient = to_user("x").recipient;
-    let all = (0..10).map(|_| api.prepare(&recipient));
+    let all = (0..10).map(|_| api.prepare(&recipient, Priority::Normal));
     for result in futures_util::future::join_all(all).await {
         result.unwrap();
     }
@@ -299,7 +299,7 @@ async fn many_callers_share_one_token_fetch_and_one_failure() {
     let wrong = json!({"code":"invalidClientIdOrSecret","message":format!("bad {SECRET}")});
     server.seen.lock().unwrap().token_turns = [Turn::Answer(400, wrong)].into();
     let (api, _) = server.api();
-    let all = (0..10).map(|_| api.prepare(&recipient));
+    let all = (0..10).map(|_| api.prepare(&recipient, Priority::Normal));
     for result in futures_util::future::join_all(all).await {
         let error = result.unwrap_err();
         assert!(matches!(error.class, ErrorClass::Park(_)), "{error:?}");
@@ -307,7 +307,7 @@ async fn many_callers_share_one_token_fetch_and_one_failure() {
         assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
     }
     assert_eq!(server.tokens(), 1);
-    api.prepare(&recipient).await.unwrap();
+    api.prepare(&recipient, Priority::Normal).await.unwrap();
 }
 
 #[tokio::test]
@@ -444,7 +444,10 @@ async fn a_forbidden_webhook_is_not_posted_to() {
     let other = Server::start([]).await;
     let (api, _) = server.api();
     let shipment = to_webhook(other.webhook());
-    let error = api.prepare(&shipment.recipient).await.unwrap_err();
+    let error = api
+        .prepare(&shipment.recipient, Priority::Normal)
+        .await
+        .unwrap_err();
     assert_eq!(error.code, "webhook-host");
     let error = api.send(&shipment).await.unwrap_err();
     assert_eq!(error.code, "webhook-host");

@@ -13,7 +13,7 @@ use super::errors::{self, Call, Lesson, Refusal};
 use super::failure::ApiError;
 use super::http::Http;
 use crate::config;
-use crate::message::{AccountName, Secret, Timestamp};
+use crate::message::{AccountName, Priority, Secret, Timestamp};
 use crate::telemetry::{ApiFamily, ApiOutcome, Metrics};
 
 /// How long before its end a token is renewed.
@@ -166,7 +166,7 @@ impl Tokens {
     }
 
     async fn fetch(&self) -> Result<Token, ApiError> {
-        self.http.address().slot().await;
+        self.http.address().slot(Priority::High).await;
         let secret = self.client_secret.expose();
         let asked_at = Instant::now();
         let fetched = match self.http.call(self.request()).await {

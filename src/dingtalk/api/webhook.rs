@@ -16,14 +16,18 @@ const DOMAINS: [&str; 2] = ["dingtalk.com", "dingtalk.io"];
 
 /// Whether `url` leads to DingTalk, encrypted and without detours.
 pub(super) fn is_dingtalk(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
+    url.scheme() == "https"
+        && url.port_or_known_default() == Some(443)
+        && is_dingtalk_host(url.host_str().unwrap_or_default())
+}
+
+/// Whether the name of a host is DingTalk's.
+pub(super) fn is_dingtalk_host(host: &str) -> bool {
     let own = |domain: &str| {
         let front = host.strip_suffix(domain);
         front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
     };
-    url.scheme() == "https"
-        && url.port_or_known_default() == Some(443)
-        && DOMAINS.into_iter().any(own)
+    DOMAINS.into_iter().any(own)
 }
 
 /// The URL, when it leads to DingTalk or to the configured `oapi_url`, without detours.

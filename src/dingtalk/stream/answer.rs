@@ -1,10 +1,14 @@
 //! What is written back to DingTalk: the texts of acknowledgements (stream-protocol.md, section 4.1).
 
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::delivery::Ack;
 use super::frame::Frame;
 use crate::dingtalk::json;
+use crate::message::{CardReply, param_strings};
 
 /// Code 200 for anything that DingTalk does not read the content of, as a JSON string.
 const RESPONSE: &str = r#""{\"response\": null}""#;
@@ -71,10 +75,36 @@ pub(super) fn disconnect_reason(frame: &Frame) -> String {
 
 fn acknowledgement(message_id: &str, event: bool, ack: Ack) -> String {
     match (ack, event) {
+        (Ack::Card(reply), _) => {
+            let data = json_string(&card_response(&reply).to_string());
+            answer_text(200, message_id, "OK", &data)
+        }
         (Ack::Done, false) => answer_text(200, message_id, "OK", RESPONSE),
         (Ack::Done, true) => answer_text(200, message_id, "OK", SUCCESS),
         (Ack::Later, _) => answer_text(500, message_id, "ok", LATER),
     }
+}
+
+/// The change of a card (stream-protocol.md, section 3.4): what it does not name stays, and what is
+/// private is the presser's.
+fn card_response(reply: &CardReply) -> Value {
+    let mut response = Map::new();
+    let mut put = |name: &str, params: BTreeMap<String, String>| {
+        if !params.is_empty() {
+            response.insert(
+                name.to_owned(),
+                serde_json::json!({ "cardParamMap": params }),
+            );
+        }
+    };
+    put("cardData", reply.public());
+    put("userPrivateData", param_strings(&reply.private));
+    if !response.is_empty() {
+        let by_key =
+            serde_json::json!({ "updateCardDataByKey": true, "updatePrivateDataByKey": true });
+        response.insert("cardUpdateOptions".to_owned(), by_key);
+    }
+    serde_json::json!({ "response": response })
 }
 
 /// `data` is the JSON string as it stands on the wire, quotes included.
@@ -97,14 +127,12 @@ fn answer_text(code: u16, message_id: &str, message: &str, data: &str) -> String
 }
 
 fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use serde_json::Value;
 
     use super::*;
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::answer::Answer;
 use super::frame::Frame;
-use crate::message::{AccountName, Timestamp};
+use crate::message::{AccountName, CardReply, Timestamp};
 
 /// A data frame on its way in.
 #[derive(Debug)]
@@ -27,10 +27,12 @@ pub struct Delivery {
 }
 
 /// How a frame is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ack {
     /// Code 200 in the form that the type of the frame wants.
     Done,
+    /// Code 200 with the change that a press makes on its card.
+    Card(CardReply),
     /// Code 500 and status `LATER`; for an EVENT only, others stay silent.
     Later,
 }

@@ -118,10 +118,12 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Reports when the last frame came in.
-    pub(super) fn frame_seen(&self, at: Timestamp) {
-        self.health
-            .account(&self.account, |health| health.last_frame_at = Some(at));
+    /// Reports when the last frame came in, and how many came since the last report.
+    pub(super) fn frames_seen(&self, slot: usize, at: Timestamp, count: u64) {
+        self.health.account(&self.account, |health| {
+            health.last_frame_at = Some(at);
+            *health.frames.entry(slot).or_default() += count;
+        });
     }
 }
 

@@ -42,12 +42,22 @@ pub(super) struct Ended {
     pub(super) had_data: bool,
 }
 
+/// What was reported of the frames of a connection.
+#[derive(Debug, Default)]
+struct Reported {
+    at: Option<Instant>,
+    /// Frames since then.
+    unsaid: u64,
+}
+
 /// One connection and what steers it.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// Counts the connection as open.
     pub(super) _counted: Counted,
     pub(super) generation: u64,
+    /// Index of its slot.
+    pub(super) slot: usize,
     /// Takes cues under the generation of the session.
     pub(super) cues: mpsc::Sender<(u64, Cue)>,
     /// Cancelled when a replacement is up.
@@ -156,7 +166,7 @@ impl Session {
     ) -> End {
         let halted = halt.cancelled();
         tokio::pin!(halted);
-        let mut reported = None;
+        let mut reported = Reported::default();
         let mut burst = 0_u32;
         loop {
             burst = (burst + 1) % READ_BURST;
@@ -208,7 +218,7 @@ impl Session {
         &self,
         text: Utf8Bytes,
         answers: &mpsc::Sender<Answer>,
-        reported: &mut Option<Instant>,
+        reported: &mut Reported,
     ) -> Result<(), End> {
         let frame = Frame::decode(text);
         if frame.frame_type == FrameType::System {
@@ -217,9 +227,13 @@ impl Session {
         }
         self.pulse.data();
         let delivery = self.delivery(frame, answers.clone());
-        if reported.is_none_or(|at| delivery.received.duration_since(at) >= REPORT_EVERY) {
-            *reported = Some(delivery.received);
-            self.context.frame_seen(delivery.received_at);
+        reported.unsaid += 1;
+        let due = |at| delivery.received.duration_since(at) >= REPORT_EVERY;
+        if reported.at.is_none_or(due) {
+            reported.at = Some(delivery.received);
+            let count = std::mem::take(&mut reported.unsaid);
+            self.context
+                .frames_seen(self.slot, delivery.received_at, count);
         }
         match self.context.deliveries.try_send(delivery) {
             Ok(()) => Ok(()),

@@ -149,6 +149,7 @@ impl Slot {
             context: Arc::clone(&self.context),
             _counted: Counted::new(Arc::clone(&self.context)),
             generation: self.generation,
+            slot: self.index,
             cues: self.cues.0.clone(),
             retire: live.retire.clone(),
             stop: self.stop.clone(),

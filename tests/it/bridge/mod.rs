@@ -6,14 +6,19 @@
 )]
 
 mod acknowledges;
+mod answers_cards;
 mod counts_once;
 mod keeps_order;
 mod keeps_secrets;
+mod media;
 mod operates;
+mod quota;
 mod receipts;
 mod reconnects;
 mod recovers;
+mod replicas;
 mod round_trip;
+mod sends_media;
 mod survives;
 mod survives_sending;
 mod survives_storage;

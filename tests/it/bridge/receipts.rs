@@ -50,6 +50,11 @@ fn requests() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             user,
+            json!({"id": "everybody", "text": "f", "mention": {"all": true}}),
+            "failed",
+        ),
+        (
+            user,
             json!({"id": "image", "image": {"url": "https://example.com/a.png"}}),
             "failed",
         ),

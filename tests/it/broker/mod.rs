@@ -4,5 +4,6 @@ mod connecting;
 mod feeds;
 mod keyvalue;
 mod managed;
+mod media;
 mod publishing;
 mod streams;

@@ -1,7 +1,11 @@
 //! The outbound side against a real nats-server and the simulated DingTalk.
 
 mod bare;
+mod cards;
 mod faults;
+mod many;
+mod media;
 mod requests;
 mod sessions;
 mod stage;
+mod streams;

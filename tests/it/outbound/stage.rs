@@ -8,7 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, stream::StorageType};
 use futures_util::StreamExt;
 use nats_dingtalk::broker::{Broker, Bucket};
-use nats_dingtalk::config::Account;
+use nats_dingtalk::config::{Account, Dingtalk};
 use nats_dingtalk::dingtalk::api::{Api, Fetcher, Http};
 use nats_dingtalk::message::{
     AccountName, DeadLetter, Kind, Receipt, RequestId, Secret, SessionEntry, Subjects, Timestamp,
@@ -17,7 +17,7 @@ use nats_dingtalk::outbound::{
     Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
 };
 use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
-use nats_dingtalk::telemetry::{Health, Metrics, Standings};
+use nats_dingtalk::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::connect_async;
@@ -39,6 +39,9 @@ pub(super) struct Stage {
     pub(super) metrics: Metrics,
     pub(super) health: Health,
     pub(super) subjects: Subjects,
+    pub(super) settings: Settings,
+    pub(super) standings: Standings,
+    pub(super) timings: Timings,
 }
 
 /// A running pipeline.
@@ -105,6 +108,13 @@ impl Stage {
             metrics: Metrics::new(),
             health: Health::new(&["outbound"]),
             subjects: Subjects::new("dingtalk").unwrap(),
+            settings: Settings {
+                mention_all: true,
+                card_template: None,
+                card_key: "content".to_owned(),
+            },
+            standings: Standings::default(),
+            timings: timings(),
         }
     }
 
@@ -124,6 +134,15 @@ impl Stage {
         )
     }
 
+    /// Fetches from this host, where tests serve files.
+    fn fetcher(&self) -> Fetcher {
+        let dingtalk = Dingtalk {
+            media_hosts: vec!["127.0.0.1".to_owned()],
+            ..sections::dingtalk(&self.sim, CALL)
+        };
+        Fetcher::new(&dingtalk).unwrap()
+    }
+
     /// Starts the pipeline of an account.
     pub(super) fn start(&self, name: &str) -> Line {
         self.start_with(name, &format!("secret-{name}"))
@@ -139,18 +158,16 @@ impl Stage {
         let outbound = Outbound::new(Parts {
             account: account(name),
             api: Arc::new(self.api(name, secret)),
-            fetcher: Fetcher::new(&sections::dingtalk(&self.sim, CALL)).unwrap(),
-            settings: Settings {
-                mention_all: true,
-                card_template: None,
-                card_key: "content".to_owned(),
-            },
+            fetcher: self.fetcher(),
+            settings: self.settings.clone(),
             broker: broker.clone(),
             subjects: self.subjects.clone(),
-            standings: Standings::default(),
+            standings: self.standings.clone(),
+            seats: Seats::default(),
+            card_chats: CardChats::default(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
-            timings: timings(),
+            timings: self.timings.clone(),
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(outbound.run(stop.clone()));
@@ -335,6 +352,7 @@ impl Stage {
             account: account(name),
             kind,
             chat: chat.clone(),
+            conversation: None,
         };
         let inbound = format!("{app}:{id}");
         self.keep(&SessionEntry::message_key(&inbound), &entry)

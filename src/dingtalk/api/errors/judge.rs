@@ -40,7 +40,8 @@ pub(in crate::dingtalk::api) fn judge<'a>(
             Complaint::Unclear => Err(court.unclear()),
         },
         Body::Empty | Body::Unreadable if answer.succeeded() => Err(court.unclear()),
-        // A page with a status below 500 is a firewall that let nothing through.
+        Body::Html if answer.status == 413 => Err(court.by_status(Words::default())),
+        // A page with another status below 500 is a firewall that let nothing through.
         Body::Html if answer.succeeded() || (400..500).contains(&answer.status) => {
             Err(court.by_rule(Rule::Ban, Words::default(), "not-json"))
         }

@@ -44,7 +44,7 @@ pub(in crate::dingtalk::api) enum Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::dingtalk::api) struct Refusal {
     /// For the caller; not scrubbed yet.
-    pub(in crate::dingtalk::api) error: ApiError,
+    pub(in crate::dingtalk::api) error: Box<ApiError>,
     /// For the bridge's own state.
     pub(in crate::dingtalk::api) lesson: Lesson,
     /// Whether it may count against the monthly quota.
@@ -87,7 +87,7 @@ impl Refusal {
         let billed = error.class.billed();
         let class = tempered(call, error.class);
         Self {
-            error: ApiError { class, ..error },
+            error: Box::new(ApiError { class, ..error }),
             lesson,
             billed,
         }

@@ -526,3 +526,156 @@ fn only_an_unsent_call_is_retried_when_no_answer_comes() {
         ErrorClass::Permanent
     );
 }
+
+#[test]
+fn a_card_refusal_is_found_at_every_level_of_a_success() {
+    let refused = |call, body: &serde_json::Value| refusal(call, 200, body).error;
+    let element = json!({"success": false, "errorMsg": "spaceId is illegal"});
+    for body in [
+        json!({"success": false, "errorMsg": "spaceId is illegal"}),
+        json!({"success": true, "result": [element]}),
+        json!({"success": true, "result": [{"success": true}, element]}),
+        json!({"success": true, "result": {"outTrackId": "o", "deliverResults": [element]}}),
+        json!({"success": true, "result": {"success": false, "errorMsg": "spaceId is illegal"}}),
+        json!({"deliverResults": [element], "success": true}),
+    ] {
+        let error = refused(Call::Card, &body);
+        assert_eq!(error.class, ErrorClass::Permanent, "{body}");
+        assert_eq!(error.message, "spaceId is illegal", "{body}");
+    }
+    let coded =
+        json!({"success": true, "result": [{"success": false, "errorCode": "system.busy"}]});
+    assert_eq!(refused(Call::Card, &coded).class, seconds(2));
+    let flat = json!({"success": true, "result": false});
+    assert_eq!(
+        refused(Call::CardStream, &flat).class,
+        ErrorClass::Permanent
+    );
+    // A success that says nothing of one is in doubt.
+    assert_eq!(
+        refused(Call::CardStream, &json!({})).class,
+        ErrorClass::Ambiguous
+    );
+    for body in [
+        json!({"success": true, "result": true}),
+        json!({"success": true, "result": "outTrackId"}),
+        json!({"success": "true", "result": [{"success": true, "carrierId": "c", "errorMsg": ""}]}),
+    ] {
+        assert!(
+            judge(Call::Card, &answer(200, &body), NOW).is_ok(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn card_errors_name_their_cure() {
+    for (call, status, code, cure) in [
+        (Call::Card, 400, "param.templateNotExist", "card_template"),
+        (Call::Card, 400, "param.templateUnpublished", "卡片平台"),
+        (Call::Card, 400, "param.userIdNotExist", "staffId"),
+        (Call::Card, 400, "param.openSpaceIdInvalid", "group"),
+        (Call::Card, 400, "param.cardAlreadyExist", ""),
+        (Call::Card, 400, "param.contentUnsafe", ""),
+        (Call::Card, 400, "outTrackId.outOfLimit", "64"),
+        (Call::CardStream, 400, "param.stream.outTrackId", ""),
+        (Call::CardStream, 400, "param.stream.content", "less"),
+        (Call::CardStream, 500, "unknownError", "card_key"),
+    ] {
+        let body = json!({"code": code, "message": code, "requestid": "R"});
+        let error = refusal(call, status, body).error;
+        assert_eq!(error.class, ErrorClass::Permanent, "{code}");
+        assert!(error.cure.unwrap_or_default().contains(cure), "{code}");
+    }
+    let missing =
+        json!({"code": "Forbidden.AccessDenied.AccessTokenPermissionDenied", "message": "m"});
+    for (call, scope) in [
+        (Call::Card, "Card.Instance.Write"),
+        (Call::CardStream, "Card.Streaming.Write"),
+        (Call::Upload, "qyapi_base"),
+        (Call::Recall, "qyapi_robot_sendmsg"),
+    ] {
+        let error = refusal(call, 403, &missing).error;
+        assert!(error.cure.unwrap().contains(scope), "{scope}");
+    }
+}
+
+#[test]
+fn media_errors_are_permanent_and_what_shows_nothing_is_never_in_doubt() {
+    for (code, cure) in [
+        (40004, "mp4"),
+        (40005, "pdf"),
+        (40006, "20 MB"),
+        (41005, "empty"),
+        (44001, "empty"),
+        (45001, "20 MB"),
+        (43008, ""),
+        (60011, "qyapi_base"),
+    ] {
+        let error = refusal(Call::Upload, 200, json!({"errcode": code, "errmsg": "m"})).error;
+        assert_eq!(error.class, ErrorClass::Permanent, "{code}");
+        assert!(error.cure.unwrap_or_default().contains(cure), "{code}");
+    }
+    let gateway = refusal(
+        Call::Upload,
+        413,
+        "<html>413 Request Entity Too Large</html>",
+    );
+    assert_eq!(gateway.error.class, ErrorClass::Permanent);
+    let token = refusal(Call::Upload, 200, json!({"errcode": 40014, "errmsg": "m"}));
+    assert_eq!(token.lesson, Lesson::Token);
+    let topapi = json!({"errcode": 88, "sub_code": "40014", "sub_msg": "m"});
+    assert_eq!(refusal(Call::Contact, 200, topapi).lesson, Lesson::Token);
+    for call in [Call::Upload, Call::Query, Call::Contact] {
+        let gateway = refusal(call, 502, "");
+        assert_eq!(gateway.error.class, seconds(2), "{call:?}");
+        assert!(gateway.billed, "{call:?}");
+        assert_eq!(lost(call, &Lost::Late).error.class, seconds(2), "{call:?}");
+    }
+    for call in [Call::Card, Call::CardStream, Call::Recall, Call::Emotion] {
+        assert_eq!(lost(call, &Lost::Late).error.class, ErrorClass::Ambiguous);
+    }
+}
+
+#[test]
+fn a_key_of_just_now_is_asked_for_again_but_not_recalled_again() {
+    let body = json!({"code": "processQueryKey.expireTime", "message": "m"});
+    assert_eq!(refusal(Call::Query, 400, &body).error.class, seconds(2));
+    assert_eq!(
+        refusal(Call::Recall, 400, &body).error.class,
+        ErrorClass::Permanent
+    );
+    for code in ["not.allowed.robotCode", "robot.processQueryKey.expired"] {
+        let body = json!({"code": code, "message": "m"});
+        let error = refusal(Call::Recall, 400, body).error;
+        assert_eq!(error.class, ErrorClass::Permanent);
+        assert!(error.cure.unwrap().contains("24 hours"));
+    }
+}
+
+#[test]
+fn a_custom_robot_is_parked_for_what_concerns_all_its_posts() {
+    let error = |errcode: i64, errmsg: &str| {
+        let body = json!({"errcode": errcode, "errmsg": errmsg});
+        refusal(Call::CustomRobot, 200, body).error
+    };
+    for (errcode, errmsg, cure) in [
+        (300_001, "token is not exist", "webhook"),
+        (300_005, "token is not exist", "webhook"),
+        (400_101, "access_token不存在", "webhook"),
+        (310_000, "sign not match", "安全设置"),
+        (310_000, "ip 1.2.3.4 not in whitelist", "安全设置"),
+        (310_000, "invalid timestamp", "clock"),
+    ] {
+        let error = error(errcode, errmsg);
+        assert_eq!(error.class, ErrorClass::Park(HOLD), "{errmsg}");
+        assert!(error.cure.unwrap().contains(cure), "{errmsg}");
+    }
+    let keywords = error(310_000, "keywords not in content");
+    assert_eq!(keywords.class, ErrorClass::Permanent);
+    for errcode in [130_101, 302_033, 410_100] {
+        assert_eq!(error(errcode, "send too fast").class, seconds(60));
+    }
+    let doubt = lost(Call::CustomRobot, &Lost::Late).error;
+    assert_eq!(doubt.class, ErrorClass::Ambiguous);
+}

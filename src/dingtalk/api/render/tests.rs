@@ -11,7 +11,8 @@ use super::webhook::WEBHOOK_BYTES;
 use super::*;
 use crate::dingtalk::api::ShipmentBody;
 use crate::message::{
-    ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, RawMessage,
+    ActionButton, ActionCard, Attachment, Content, Layout, Link, Markdown, MediaKind, Mentions,
+    Picture, RawMessage,
 };
 
 fn markdown(title: Option<&str>, text: &str) -> Content {
@@ -245,6 +246,72 @@ fn each_person_is_mentioned_in_one_part_only() {
     assert!(bodies[1].get("at").is_none());
     assert_eq!(bodies[2]["at"]["atUserIds"], json!(["u2", "u3"]));
     assert_eq!(bodies[2]["at"]["isAtAll"], false);
+}
+
+#[test]
+fn uploaded_media_become_the_message_of_their_kind() {
+    let media = |kind, attachment: Attachment| robot(&Content::Media(kind, attachment));
+    let at = |id: &str| Attachment {
+        media_id: Some(id.to_owned()),
+        ..Attachment::default()
+    };
+    assert_eq!(
+        media(MediaKind::Image, at("@lADP")),
+        [("sampleImageMsg".to_owned(), json!({"photoURL":"@lADP"}))]
+    );
+    let file = Attachment {
+        name: Some("报表.XLSX".to_owned()),
+        ..at("@lAz")
+    };
+    assert_eq!(
+        media(MediaKind::File, file),
+        [(
+            "sampleFile".to_owned(),
+            json!({"mediaId":"@lAz","fileName":"报表.XLSX","fileType":"xlsx"})
+        )]
+    );
+    let audio = Attachment {
+        duration_ms: Some(2345),
+        ..at("@voice")
+    };
+    assert_eq!(
+        media(MediaKind::Audio, audio),
+        [(
+            "sampleAudio".to_owned(),
+            json!({"mediaId":"@voice","duration":"2345"})
+        )]
+    );
+    let video = Attachment {
+        duration_ms: Some(2345),
+        cover: Some(Picture {
+            media_id: Some("$pic".to_owned()),
+            ..Picture::default()
+        }),
+        ..at("$video")
+    };
+    assert_eq!(
+        media(MediaKind::Video, video.clone()),
+        [(
+            "sampleVideo".to_owned(),
+            json!({"duration":"3","videoMediaId":"$video","videoType":"mp4","picMediaId":"$pic"})
+        )]
+    );
+    let coverless = Attachment {
+        cover: None,
+        ..video
+    };
+    assert_eq!(
+        media(MediaKind::Video, coverless),
+        [(
+            "sampleFile".to_owned(),
+            json!({"mediaId":"$video","fileName":"video.mp4","fileType":"mp4"})
+        )]
+    );
+    let nowhere = Attachment {
+        object: Some("key".to_owned()),
+        ..Attachment::default()
+    };
+    assert!(media(MediaKind::Image, nowhere).is_empty());
 }
 
 proptest! {

@@ -1,11 +1,11 @@
-//! The Open API client against the simulated DingTalk, which knows nothing of it.
+//! Sends to people and groups.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use nats_dingtalk::config;
 use nats_dingtalk::dingtalk::api::{
-    Accepted, Api, ApiError, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
+    Api, ErrorClass, Http, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{
     AccountName, ActionButton, ActionCard, Content, Layout, Link, Markdown,
@@ -13,6 +13,7 @@ use nats_dingtalk::message::{
 use nats_dingtalk::sim::{Fault, Sim, SimApp, SimOptions};
 use nats_dingtalk::telemetry::Metrics;
 
+use super::ship;
 use crate::support::sections;
 
 const BATCH: &str = "/v1.0/robot/oToMessages/batchSend";
@@ -50,11 +51,6 @@ fn hello(user: &str) -> Shipment {
         user,
         render_robot(&Content::Text("hello".to_owned())).remove(0),
     )
-}
-
-async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
-    api.prepare(&shipment.recipient).await?;
-    api.send(shipment).await
 }
 
 #[tokio::test]
