@@ -1,7 +1,7 @@
 # Two commands are all a newcomer needs: make demo, make test.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos lint schema clean
+.PHONY: help demo test bench chaos fuzz lint schema sbom clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -19,13 +19,16 @@ test: ## Everything, on a real broker and with DingTalk's official SDK clients
 bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path
+	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path --bench send
 
 chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, SOAK=1)
 	@server=$$(scripts/nats-server) && \
 	CARGO_TARGET_DIR=target/failpoints RUSTFLAGS="--cfg failpoints" cargo build --locked --quiet && \
 	BRIDGE_TEST_NATS_SERVER="$$server" CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk" \
 	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
+
+fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz
 
 lint: ## Format, clippy, docs, licences
 	@cargo fmt --check
@@ -34,6 +37,9 @@ lint: ## Format, clippy, docs, licences
 
 schema: ## Write schemas/ anew from the Rust types
 	@cargo run --quiet -- schema --write schemas
+
+sbom: ## The bill of materials of the release, CycloneDX, into target/sbom.json; needs cargo-cyclonedx
+	@scripts/sbom
 
 clean: ## Remove what was built and fetched
 	@rm -rf target .cache

@@ -34,6 +34,7 @@ pub(super) struct Route {
     servers: Vec<ServerAddr>,
     auth: NatsAuth,
     tls: NatsTls,
+    inbox_prefix: String,
 }
 
 impl Route {
@@ -57,6 +58,7 @@ impl Route {
             servers,
             auth,
             tls: nats.tls.clone(),
+            inbox_prefix: nats.inbox_prefix.clone(),
         };
         if let NatsAuth::Nkey(seed) = &route.auth {
             check_seed(seed.expose())?;
@@ -140,7 +142,8 @@ impl Route {
         let mut options = ConnectOptions::new()
             .name(format!("nats-dingtalk {role}"))
             .connection_timeout(CONNECT_TIMEOUT)
-            .ping_interval(PING_INTERVAL);
+            .ping_interval(PING_INTERVAL)
+            .custom_inbox_prefix(self.inbox_prefix.clone());
         options = match &self.auth {
             NatsAuth::None => options,
             NatsAuth::CredsFile(path) => options
@@ -217,12 +220,12 @@ fn unreadable(key: &str, path: &Path, error: &dyn std::fmt::Display) -> BrokerEr
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::ServerLocation;
     use crate::message::Subjects;
 
-    fn section(auth: NatsAuth, tls: NatsTls) -> config::Nats {
+    pub(in crate::broker) fn section(auth: NatsAuth, tls: NatsTls) -> config::Nats {
         config::Nats {
             server: ServerLocation::Url(String::new()),
             auth,
@@ -230,6 +233,7 @@ mod tests {
             replicas: 1,
             subjects: Subjects::new("dingtalk").unwrap(),
             stream_prefix: "DINGTALK".into(),
+            inbox_prefix: "_INBOX".into(),
             dedup_window: Duration::from_secs(1800),
             max_age: Duration::from_secs(604_800),
         }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::error::{BrokerError, NO_CONSUMER, NO_STREAM};
 use super::hub::{Hub, Names};
+use super::illegible::{self, Raw};
 use super::incoming::ACK_WAIT;
 use crate::message::AccountName;
 
@@ -102,9 +103,8 @@ pub(super) async fn open(
         priority_timeout: PRIORITY_TIMEOUT,
         ..pull::Config::default()
     };
-    let creating = hub
-        .consuming
-        .create_consumer_on_stream(config, plan.stream.clone());
+    let jetstream = hub.consuming();
+    let creating = jetstream.create_consumer_on_stream(config, plan.stream.clone());
     let consumer = creating.await.map_err(|error| away(&error))?;
     if let Some(pin) = pin {
         // The pin of the stream that was given up would keep its successor waiting.
@@ -140,6 +140,20 @@ pub(super) async fn unpin(hub: &Hub, plan: &Plan, pin: &str) {
         // Otherwise it ends by itself after the priority timeout.
         let _: Result<IgnoredAny, _> = hub.ask(subject, &question).await;
     }
+}
+
+/// What the consumer handed out and cannot be delivered, as its header block breaks the connection.
+pub(super) async fn undeliverable(hub: Arc<Hub>, plan: &Plan) -> Result<Vec<Raw>, BrokerError> {
+    // Only the bridge writes the others.
+    if plan.stream != hub.names.of("OUTBOUND") {
+        return Ok(Vec::new());
+    }
+    let info = match info_of(&hub, plan).await {
+        Err(error) if error.is_code(NO_CONSUMER) => return Ok(Vec::new()),
+        info => info?,
+    };
+    let first = info.ack_floor.stream_sequence + 1;
+    illegible::among(hub, &plan.filters, (first, info.delivered.stream_sequence)).await
 }
 
 /// Deletes the consumer of an account unless another bridge pulls on it.

@@ -14,15 +14,20 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::connection::reconnect_delay;
-use super::consumer::{Plan, open, unpin};
+use super::consumer::{Plan, open, undeliverable, unpin};
 use super::error::BrokerError;
-use super::hub::Hub;
+use super::hub::{Connects, Hub};
+use super::illegible::Raw;
 use super::incoming::{Incoming, Outstanding, pin_of};
 use super::takeover::{Takeover, Turn};
 use crate::message::AccountName;
 
 /// How often a standing trouble is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(15);
+/// How often it is looked whether the connection broke under the open stream, which survives that.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the consumer stays closed while something that cannot be delivered is being ended.
+const ENDING: Duration = Duration::from_millis(250);
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Messages of one durable consumer, in stream order.
@@ -37,6 +42,8 @@ pub struct Feed {
     outstanding: Outstanding,
     /// The last pin that this feed held.
     pin: Option<String>,
+    /// Connections made when the consumer was opened last.
+    connects: Option<Connects>,
     complained_at: Option<Instant>,
 }
 
@@ -44,18 +51,27 @@ enum Source {
     Closed {
         retry_at: Instant,
     },
-    Opening(Boxed<Result<Box<pull::Stream>, BrokerError>>),
+    Opening(Boxed<Result<Opened, BrokerError>>),
     Open {
         stream: Box<pull::Stream>,
         takeover: Option<Box<Takeover>>,
+        look_at: Instant,
     },
+}
+
+/// What opening came to.
+enum Opened {
+    Stream(Box<pull::Stream>, Connects),
+    /// Messages that would break the connection again: they are ended before anything is pulled.
+    Undeliverable(Vec<Raw>),
 }
 
 enum Happened {
     Retry,
-    Opened(Result<Box<pull::Stream>, BrokerError>),
+    Opened(Result<Opened, BrokerError>),
     Delivered(Result<Box<jetstream::Message>, String>),
     Turned(Turn),
+    Look,
 }
 
 impl std::fmt::Debug for Feed {
@@ -92,6 +108,7 @@ impl Feed {
             ready: VecDeque::new(),
             outstanding: Outstanding::default(),
             pin: None,
+            connects: None,
             complained_at: None,
         }
     }
@@ -106,11 +123,15 @@ impl Feed {
             }
             match self.happening().await {
                 Happened::Retry => self.open(),
-                Happened::Opened(Ok(stream)) => self.opened(stream),
+                Happened::Opened(Ok(Opened::Stream(stream, connects))) => {
+                    self.opened(stream, connects);
+                }
+                Happened::Opened(Ok(Opened::Undeliverable(found))) => self.fetched(found),
                 Happened::Opened(Err(error)) => self.reopen(&error.to_string()),
                 Happened::Delivered(Ok(message)) => self.delivered(&message),
                 Happened::Delivered(Err(error)) => self.reopen(&error),
                 Happened::Turned(turn) => self.turned(turn),
+                Happened::Look => self.look(),
             }
         }
     }
@@ -155,7 +176,11 @@ impl Feed {
                 Happened::Retry
             }
             Source::Opening(opening) => Happened::Opened(opening.await),
-            Source::Open { stream, takeover } => tokio::select! {
+            Source::Open {
+                stream,
+                takeover,
+                look_at,
+            } => tokio::select! {
                 biased;
                 next = stream.next() => Happened::Delivered(match next {
                     Some(Ok(message)) => Ok(Box::new(message)),
@@ -163,20 +188,60 @@ impl Feed {
                     None => Err("the stream of messages ended".to_owned()),
                 }),
                 happened = turn(takeover) => happened,
+                () = sleep_until(*look_at) => Happened::Look,
             },
         }
     }
 
     fn open(&mut self) {
-        let opening = open(Arc::clone(&self.hub), self.plan.clone(), self.pin.clone());
-        self.source = Source::Opening(Box::pin(opening));
+        let (hub, plan, pin) = (Arc::clone(&self.hub), self.plan.clone(), self.pin.clone());
+        let now = hub.connects();
+        let before = self.connects.unwrap_or(now);
+        let suspicious = now.consuming_alone_since(before);
+        self.source = Source::Opening(Box::pin(async move {
+            if suspicious {
+                let found = undeliverable(Arc::clone(&hub), &plan).await?;
+                if !found.is_empty() {
+                    return Ok(Opened::Undeliverable(found));
+                }
+            }
+            let stream = open(hub, plan, pin).await?;
+            Ok(Opened::Stream(stream, now))
+        }));
     }
 
-    fn opened(&mut self, stream: Box<pull::Stream>) {
+    fn opened(&mut self, stream: Box<pull::Stream>, connects: Connects) {
         debug!(nats.consumer = %self.plan.durable, "consumer opened");
+        self.connects = Some(connects);
         self.source = Source::Open {
             stream,
             takeover: None,
+            look_at: Instant::now() + LOOK,
+        };
+    }
+
+    /// A connection that breaks by itself may have been broken by what it was given.
+    fn look(&mut self) {
+        let now = self.hub.connects();
+        let before = self.connects.unwrap_or(now);
+        if now.consuming_alone_since(before) {
+            self.reopen("the connection broke by itself");
+        } else if let Source::Open { look_at, .. } = &mut self.source {
+            *look_at = Instant::now() + LOOK;
+        }
+    }
+
+    /// Gives out what cannot be delivered, and pulls nothing before that is ended.
+    fn fetched(&mut self, found: Vec<Raw>) {
+        for raw in found {
+            let sequence = raw.sequence;
+            if let Some(incoming) = Incoming::fetched(&self.hub, raw, &self.outstanding) {
+                warn!(nats.consumer = %self.plan.durable, nats.sequence = sequence, "a request with illegible headers broke the connection, it is refused");
+                self.ready.push_back(incoming);
+            }
+        }
+        self.source = Source::Closed {
+            retry_at: Instant::now() + ENDING,
         };
     }
 

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::client::Request;
-use async_nats::connection::State;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::response::Response;
-use async_nats::jetstream::{self, Context};
 use async_nats::{Client, Event};
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::connection::Route;
 use super::error::BrokerError;
+use super::lasting::Lasting;
 use super::outgoing::{Outgoing, Stored, read_puback};
 use crate::config;
 use crate::message::Subjects;
@@ -41,6 +41,14 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The names of a bridge with this configuration.
+    pub(super) fn new(nats: &config::Nats) -> Self {
+        Self {
+            prefix: nats.stream_prefix.clone(),
+            subjects: nats.subjects.clone(),
+        }
+    }
+
     /// `<prefix>_<what>`, the name of a stream or bucket.
     pub(super) fn of(&self, what: &str) -> String {
         format!("{}_{what}", self.prefix)
@@ -56,13 +64,9 @@ pub(super) struct Hub {
     /// The section of the configuration.
     pub(super) settings: config::Nats,
     /// Requests, single stores, key-value, objects.
-    control: Client,
+    control: Lasting,
     /// Pulls and acknowledgements.
-    consuming_client: Client,
-    /// JetStream on the control connection.
-    pub(super) jetstream: Context,
-    /// JetStream on the consuming connection.
-    pub(super) consuming: Context,
+    consume: Lasting,
     /// Messages of all publishers that wait for their PubAck.
     pub(super) window: Window,
     presence: Arc<Presence>,
@@ -74,6 +78,21 @@ impl std::fmt::Debug for Hub {
             .field("servers", &self.route.names())
             .field("connected", &self.connected())
             .finish_non_exhaustive()
+    }
+}
+
+/// How often each connection was made up to some moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Connects {
+    control: u64,
+    consume: u64,
+}
+
+impl Connects {
+    /// Whether the consuming connection broke by itself since `before`: with the broker, both break.
+    pub(super) fn consuming_alone_since(self, before: Self) -> bool {
+        let control = self.control.saturating_sub(before.control);
+        self.consume.saturating_sub(before.consume) > control
     }
 }
 
@@ -162,29 +181,17 @@ impl Hub {
         });
         presence.down();
         let noticed = Arc::clone(&presence);
-        let control = route
-            .lasting("control", move |event| noticed.notice(&event))
-            .await?;
-        let consuming = route
-            .lasting("consume", |event| {
-                debug!(nats.event = %event, "consuming connection");
-            })
-            .await?;
-        let context = |client: &Client| {
-            jetstream::ContextBuilder::new()
-                .timeout(REQUEST_TIMEOUT)
-                .build(client.clone())
-        };
+        let notice = move |event| noticed.notice(&event);
+        let control = Lasting::open(&route, "control", notice).await?;
+        let consume = Lasting::open(&route, "consume", |event| {
+            debug!(nats.event = %event, "consuming connection");
+        })
+        .await?;
         Ok(Self {
-            names: Names {
-                prefix: nats.stream_prefix.clone(),
-                subjects: nats.subjects.clone(),
-            },
+            names: Names::new(nats),
             settings: nats.clone(),
-            jetstream: context(&control),
-            consuming: context(&consuming),
             control,
-            consuming_client: consuming,
+            consume,
             window: Window {
                 open: Arc::default(),
                 metrics,
@@ -195,11 +202,44 @@ impl Hub {
     }
 
     pub(super) fn connected(&self) -> bool {
-        self.control.connection_state() == State::Connected
+        self.control.connected()
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.control
+    /// The control connection.
+    pub(super) fn client(&self) -> Client {
+        self.control.client()
+    }
+
+    /// JetStream on the control connection.
+    pub(super) fn jetstream(&self) -> Context {
+        self.control.context()
+    }
+
+    /// JetStream on the consuming connection.
+    pub(super) fn consuming(&self) -> Context {
+        self.consume.context()
+    }
+
+    /// Number of the connection that consumers are made on.
+    pub(super) fn consuming_connects(&self) -> u64 {
+        self.consume.connects()
+    }
+
+    /// How often either connection was made.
+    pub(super) fn connects(&self) -> Connects {
+        Connects {
+            control: self.control.connects(),
+            consume: self.consume.connects(),
+        }
+    }
+
+    /// Makes connections anew whose tasks have died.
+    pub(super) async fn revive(&self) {
+        for connection in [&self.control, &self.consume] {
+            if let Err(error) = connection.revive(&self.route).await {
+                warn!(%error, "a connection cannot be made anew");
+            }
+        }
     }
 
     /// Corrects the health board, as an event may have been dropped; says why the broker is away.
@@ -214,12 +254,12 @@ impl Hub {
 
     /// Other servers of the cluster, as the connected one names them.
     pub(super) fn learned(&self) -> Vec<String> {
-        let server = self.control.try_server_info();
+        let server = self.client().try_server_info();
         server.map(|known| known.connect_urls).unwrap_or_default()
     }
 
     pub(super) fn consuming_connected(&self) -> bool {
-        self.consuming_client.connection_state() == State::Connected
+        self.consume.connected()
     }
 
     /// Waits for the connection, so that a request is never left in the queue of a broken one.
@@ -229,12 +269,12 @@ impl Hub {
 
     /// The same for the consuming connection.
     pub(super) async fn consuming_ready(&self) -> Result<(), BrokerError> {
-        self.wait_for(&self.consuming_client).await
+        self.wait_for(&self.consume).await
     }
 
-    async fn wait_for(&self, client: &Client) -> Result<(), BrokerError> {
+    async fn wait_for(&self, connection: &Lasting) -> Result<(), BrokerError> {
         let give_up = Instant::now() + REQUEST_TIMEOUT;
-        while client.connection_state() != State::Connected {
+        while !connection.connected() {
             if Instant::now() >= give_up {
                 return Err(BrokerError::Away(self.presence.trouble()));
             }
@@ -270,9 +310,8 @@ impl Hub {
         let request = Request::new()
             .payload(question)
             .timeout(Some(REQUEST_TIMEOUT));
-        let asking = self
-            .control
-            .send_request(format!("{API}.{subject}"), request);
+        let client = self.client();
+        let asking = client.send_request(format!("{API}.{subject}"), request);
         let answer = serde_json::from_slice(&asking.await?.payload);
         match answer.map_err(|error| BrokerError::Away(error.to_string()))? {
             Response::Ok(answer) => Ok(answer),
@@ -296,7 +335,8 @@ impl Hub {
             .headers(headers)
             .payload(message.payload.clone())
             .timeout(Some(REQUEST_TIMEOUT));
-        let sent = self.control.send_request(message.subject.clone(), request);
+        let client = self.client();
+        let sent = client.send_request(message.subject.clone(), request);
         read_puback(&sent.await?)
     }
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use super::error::BrokerError;
 use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::illegible::Raw;
 use super::outgoing::{Headers, read_headers};
+use super::strays;
 use crate::message::Timestamp;
 
 /// Header with the pin under which a message was delivered; no header of its publisher.
@@ -79,7 +81,8 @@ pub struct Incoming {
     /// When it was published.
     pub published_at: Timestamp,
     hub: Arc<Hub>,
-    reply: String,
+    /// Where the delivery is answered; one that was fetched is removed instead.
+    reply: Option<String>,
     lease: Lease,
 }
 
@@ -103,17 +106,35 @@ impl Incoming {
             delivered: u64::try_from(details.delivered).unwrap_or(1),
             published_at: Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
             hub: Arc::clone(hub),
-            reply: message.reply.as_ref()?.to_string(),
+            reply: Some(message.reply.as_ref()?.to_string()),
             lease,
+        })
+    }
+
+    /// Takes a message that was fetched because it cannot be delivered; `None` when this process
+    /// holds it already.
+    pub(super) fn fetched(hub: &Arc<Hub>, raw: Raw, outstanding: &Outstanding) -> Option<Self> {
+        Some(Self {
+            lease: outstanding.lease(raw.sequence)?,
+            subject: raw.subject,
+            headers: raw.headers,
+            payload: raw.payload,
+            sequence: raw.sequence,
+            delivered: 1,
+            published_at: raw.published_at,
+            hub: Arc::clone(hub),
+            reply: None,
         })
     }
 
     /// Says that it is still being worked on, which gives it another 4 s.
     pub async fn progress(&self) {
-        if self.hub.consuming_connected() {
-            let client = self.hub.consuming.client();
+        if let Some(reply) = &self.reply
+            && self.hub.consuming_connected()
+        {
+            let client = self.hub.consuming().client();
             // Lost progress is a redelivery, which is not given out while this is alive.
-            let _ = client.publish(self.reply.clone(), "+WPI".into()).await;
+            let _ = client.publish(reply.clone(), "+WPI".into()).await;
         }
     }
 
@@ -138,24 +159,31 @@ impl Incoming {
     /// Gives it back, to be delivered again at once. Nobody says whether the broker heard that: if
     /// not, it is delivered again once its time is over.
     pub async fn release(&self) {
-        if self.hub.consuming_connected() {
-            let client = self.hub.consuming.client();
-            let _ = client.publish(self.reply.clone(), "-NAK".into()).await;
+        if let Some(reply) = &self.reply
+            && self.hub.consuming_connected()
+        {
+            let client = self.hub.consuming().client();
+            let _ = client.publish(reply.clone(), "-NAK".into()).await;
         }
     }
 
-    pub(super) fn reply(&self) -> String {
+    pub(super) fn reply(&self) -> Option<String> {
         self.reply.clone()
     }
 
     /// Answers with a reply subject of its own, on which the broker confirms.
     async fn answer(&self, answer: Bytes) -> Result<(), BrokerError> {
+        let Some(reply) = &self.reply else {
+            strays::remove(&self.hub, self.sequence).await?;
+            self.lease.end();
+            return Ok(());
+        };
         self.hub.consuming_ready().await?;
         let request = Request::new()
             .payload(answer)
             .timeout(Some(REQUEST_TIMEOUT));
-        let client = self.hub.consuming.client();
-        client.send_request(self.reply.clone(), request).await?;
+        let client = self.hub.consuming().client();
+        client.send_request(reply.clone(), request).await?;
         self.lease.end();
         Ok(())
     }

@@ -37,7 +37,8 @@ pub(super) async fn entries(
         inactive_threshold: IDLE,
         ..pull::Config::default()
     };
-    let created = hub.consuming.create_consumer_on_stream(config, &stream);
+    let jetstream = hub.consuming();
+    let created = jetstream.create_consumer_on_stream(config, &stream);
     let consumer = created.await.map_err(away)?;
     let mut left = consumer.cached_info().num_pending;
     // A value that changes meanwhile may come twice: the later one counts.
@@ -74,7 +75,7 @@ pub(super) async fn entries(
     let name = &consumer.cached_info().name;
     // It would end by itself soon.
     let _ = hub
-        .consuming
+        .consuming()
         .delete_consumer_from_stream(name, &stream)
         .await;
     Ok(found.into_iter().collect())

@@ -44,7 +44,8 @@ pub(super) async fn since(
         ..pull::Config::default()
     };
     hub.consuming_ready().await?;
-    let created = hub.consuming.create_consumer_on_stream(config, &stream);
+    let jetstream = hub.consuming();
+    let created = jetstream.create_consumer_on_stream(config, &stream);
     let consumer = created.await.map_err(away)?;
     let mut left = consumer.cached_info().num_pending;
     let mut found = Vec::new();
@@ -69,7 +70,7 @@ pub(super) async fn since(
     let name = &consumer.cached_info().name;
     // It would end by itself soon.
     let _ = hub
-        .consuming
+        .consuming()
         .delete_consumer_from_stream(name, &stream)
         .await;
     Ok(found)

@@ -195,7 +195,7 @@ impl MediaStore {
     /// [`BrokerError::Away`].
     pub async fn list(&self) -> Result<Vec<MediaObject>, BrokerError> {
         self.hub.ready().await?;
-        let store = self.hub.jetstream.get_object_store(self.bucket()).await;
+        let store = self.hub.jetstream().get_object_store(self.bucket()).await;
         let mut objects = store.map_err(away)?.list().await.map_err(away)?;
         let mut found = Vec::new();
         while let Some(info) = objects.next().await {

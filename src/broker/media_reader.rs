@@ -144,7 +144,7 @@ impl Reading {
             inactive_threshold: IDLE,
             ..pull::Config::default()
         };
-        let context = &self.hub.consuming;
+        let context = self.hub.consuming();
         let created = context.create_consumer_on_stream(config, &self.stream);
         created.await.map_err(io::Error::other)
     }
@@ -152,7 +152,7 @@ impl Reading {
     async fn close(&mut self) {
         if let Some(consumer) = self.consumer.take() {
             let name = &consumer.cached_info().name;
-            let context = &self.hub.consuming;
+            let context = self.hub.consuming();
             // It would end by itself later.
             let _ = context
                 .delete_consumer_from_stream(name, &self.stream)

@@ -8,8 +8,10 @@ mod error;
 mod feed;
 mod fitness;
 mod hub;
+mod illegible;
 mod incoming;
 mod keyvalue;
+mod lasting;
 mod line;
 mod listing;
 mod managed;
@@ -24,6 +26,7 @@ mod program;
 mod publisher;
 mod recent;
 mod replay;
+mod rights;
 mod schedule;
 mod service;
 mod strays;
@@ -51,6 +54,7 @@ pub use media_reader::MediaReader;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
+pub use rights::{Reach, Rights, Role, rights};
 pub use schedule::{Appointment, Booked};
 pub use service::{Complaint, EndpointPlan, Question, ServicePlan, Switchboard};
 pub use strays::Stray;
@@ -100,6 +104,7 @@ impl Broker {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said_at = Instant::now();
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            self.hub.revive().await;
             match self.hub.report() {
                 None => said_at = Instant::now(),
                 Some(reason) if said_at.elapsed() >= WAIT_LOG_INTERVAL => {
@@ -283,8 +288,7 @@ impl Broker {
     /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped
     /// before.
     pub async fn close(&self) {
-        for context in [&self.hub.consuming, &self.hub.jetstream] {
-            let client = context.client();
+        for client in [self.hub.consuming().client(), self.hub.client()] {
             let leave = async {
                 // A broker that is away has nothing to flush to, and the process ends anyway.
                 let _ = client.flush().await;

@@ -32,7 +32,7 @@ pub(super) async fn newest(
 ) -> Result<Option<Recorded>, BrokerError> {
     hub.ready().await?;
     let away = |error: String| BrokerError::Away(error);
-    let stream = hub.jetstream.get_stream_no_info(stream).await;
+    let stream = hub.jetstream().get_stream_no_info(stream).await;
     let stream = stream.map_err(|error| away(error.to_string()))?;
     match stream.get_last_raw_message_by_subject(subject).await {
         Ok(message) => Ok(Some(recorded(message))),

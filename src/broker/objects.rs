@@ -47,6 +47,6 @@ pub(super) async fn read(hub: &Hub, key: &str) -> Result<Option<Bytes>, BrokerEr
 async fn store(hub: &Hub) -> Result<ObjectStore, BrokerError> {
     hub.ready().await?;
     let name = hub.names.of(BUCKET);
-    let store = hub.jetstream.get_object_store(name).await;
+    let store = hub.jetstream().get_object_store(name).await;
     store.map_err(|error| BrokerError::Away(error.to_string()))
 }

@@ -84,7 +84,7 @@ async fn collect(
     let name = &consumer.cached_info().name;
     // It would end by itself soon.
     let _ = hub
-        .consuming
+        .consuming()
         .delete_consumer_from_stream(name, stream)
         .await;
     Ok(())
@@ -111,7 +111,8 @@ async fn open(
         inactive_threshold: IDLE,
         ..pull::Config::default()
     };
-    let created = hub.consuming.create_consumer_on_stream(config, stream);
+    let jetstream = hub.consuming();
+    let created = jetstream.create_consumer_on_stream(config, stream);
     created.await.map_err(away)
 }
 

@@ -2,7 +2,6 @@
 //! no place at the broker, acknowledges nothing and disturbs no consumer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
@@ -201,8 +200,7 @@ impl Replay {
 
 /// Number of the connection that consumers are made on.
 fn connection(hub: &Hub) -> u64 {
-    let statistics = hub.consuming.client().statistics();
-    statistics.connects.load(Ordering::Relaxed)
+    hub.consuming_connects()
 }
 
 async fn last_sequence(hub: &Hub, shelf: Shelf) -> Result<u64, BrokerError> {
@@ -245,7 +243,8 @@ async fn open(
     };
     hub.consuming_ready().await?;
     let stream = hub.names.of(shelf.name());
-    let created = hub.consuming.create_consumer_on_stream(config, stream);
+    let jetstream = hub.consuming();
+    let created = jetstream.create_consumer_on_stream(config, stream);
     created.await.map_err(away)
 }
 

@@ -267,7 +267,8 @@ async fn bring_out(hub: &Arc<Hub>) -> Result<(), BrokerError> {
         ..pull::Config::default()
     };
     let stream = hub.names.of(STREAM);
-    let creating = hub.consuming.create_consumer_on_stream(config, stream);
+    let jetstream = hub.consuming();
+    let creating = jetstream.create_consumer_on_stream(config, stream);
     let consumer = creating.await.map_err(|error| away(&error))?;
     loop {
         let pulling = consumer.batch().max_messages(BATCH).expires(PULL_EXPIRY);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
@@ -10,7 +9,8 @@ use serde_json::json;
 use super::error::{BrokerError, NO_MESSAGE, SEQUENCE_GONE};
 use super::fitness::covers;
 use super::hub::Hub;
-use super::outgoing::{Headers, read_headers};
+use super::illegible;
+use super::outgoing::Headers;
 use crate::message::Timestamp;
 
 /// A request that nobody would ever take.
@@ -69,7 +69,6 @@ pub(super) async fn unserved(hub: &Hub, limit: usize) -> Result<Vec<Stray>, Brok
     let branch = hub.names.subjects.branch("outbound");
     filters.push(format!("{branch}.*"));
     filters.push(branch);
-    let stream = stream(hub).await?;
     let mut strays = Vec::new();
     let mut offset = 0;
     loop {
@@ -80,7 +79,7 @@ pub(super) async fn unserved(hub: &Hub, limit: usize) -> Result<Vec<Stray>, Brok
         offset += subjects.len();
         for subject in subjects.keys() {
             if !filters.iter().any(|filter| covers(filter, subject)) {
-                read(&stream, subject, limit, &mut strays).await?;
+                read(hub, subject, limit, &mut strays).await?;
             }
             if strays.len() >= limit {
                 return Ok(strays);
@@ -134,36 +133,24 @@ async fn filters(hub: &Hub) -> Result<Vec<String>, BrokerError> {
 }
 
 async fn read(
-    stream: &Stream<()>,
+    hub: &Hub,
     subject: &str,
     limit: usize,
     strays: &mut Vec<Stray>,
 ) -> Result<(), BrokerError> {
     let mut from = 1;
     while strays.len() < limit {
-        let asking = stream.raw_message_builder().sequence(from);
-        let message = match asking.next_by_subject(subject).send().await {
-            Ok(message) => message,
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => return Ok(()),
-                _ => return Err(BrokerError::Away(error.to_string())),
-            },
+        let Some(message) = illegible::next(hub, subject, from).await? else {
+            return Ok(());
         };
         from = message.sequence + 1;
-        let millis = message.time.unix_timestamp_nanos() / 1_000_000;
         strays.push(Stray {
-            subject: message.subject.to_string(),
-            headers: read_headers(Some(&message.headers)),
+            subject: message.subject,
+            headers: message.headers,
             payload: message.payload,
             sequence: message.sequence,
-            published_at: Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
+            published_at: message.published_at,
         });
     }
     Ok(())
-}
-
-async fn stream(hub: &Hub) -> Result<Stream<()>, BrokerError> {
-    let name = hub.names.of("OUTBOUND");
-    let stream = hub.jetstream.get_stream_no_info(name).await;
-    stream.map_err(|error| BrokerError::Away(error.to_string()))
 }

@@ -150,6 +150,11 @@ fn not_created(config: &Config, code: u64, description: &str) -> BrokerError {
     ))
 }
 
+/// Every stream and bucket of a bridge with this configuration.
+pub(super) fn plans_of(settings: &config::Nats) -> Vec<Plan> {
+    plans(&Names::new(settings), settings)
+}
+
 /// Every stream and bucket of the bridge.
 pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
     let subjects = &names.subjects;

@@ -123,13 +123,13 @@ impl Takeover {
             return Vec::new();
         }
         self.progress_at = now + PROGRESS_INTERVAL;
-        self.held.values().map(Incoming::reply).collect()
+        self.held.values().filter_map(Incoming::reply).collect()
     }
 }
 
 async fn ask(hub: Arc<Hub>, plan: Plan, replies: Vec<String>) -> Answer {
     hub.consuming_ready().await?;
-    let client = hub.consuming.client();
+    let client = hub.consuming().client();
     for reply in replies {
         // Lost progress is a redelivery, which is not given out twice.
         let _ = client.publish(reply, "+WPI".into()).await;

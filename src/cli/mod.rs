@@ -6,6 +6,7 @@ mod demo;
 mod exit;
 mod life;
 mod media;
+mod permissions;
 mod print;
 mod ready;
 mod run;
@@ -54,6 +55,7 @@ enum Command {
     Media(media::MediaArgs),
     Sim(sim::SimArgs),
     Schema(schema::SchemaArgs),
+    Permissions(permissions::PermissionsArgs),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  nats-dingtalk completions bash > /etc/bash_completion.d/nats-dingtalk"
@@ -90,6 +92,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Media(args) => wait(media::execute(args)),
         Command::Sim(args) => wait(sim::execute(args)),
         Command::Schema(args) => schema::execute(&args),
+        Command::Permissions(args) => permissions::execute(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "nats-dingtalk", &mut io::stdout());

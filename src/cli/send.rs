@@ -270,7 +270,8 @@ fn late(args: &SendArgs, stored: Stored, receipts: &str) -> anyhow::Error {
 
 fn show(args: &SendArgs, receipt: &Receipt) -> Result<(), Failure> {
     if args.json {
-        print::line(&serde_json::to_string(receipt).map_err(Failure::failed)?)?;
+        let json = serde_json::to_vec(receipt).map_err(Failure::failed)?;
+        print::line(&print::one_line(&json))?;
     } else {
         print::line(&describe(receipt))?;
     }
@@ -292,12 +293,16 @@ fn describe(receipt: &Receipt) -> String {
         }
     };
     let took = receipt.finished_at.since(receipt.requested_at);
-    text += &format!(" after {} ms (id {})", took.as_millis(), receipt.id);
+    let id = print::plain(receipt.id.as_str());
+    text += &format!(" after {} ms (id {id})", took.as_millis());
     if receipt.parts.len() > 1 {
         text += &format!(", in {} messages", receipt.parts.len());
     }
     if !receipt.refused_users.is_empty() {
-        text += &format!("\n  not to: {}", receipt.refused_users.join(", "));
+        text += &format!(
+            "\n  not to: {}",
+            print::plain(&receipt.refused_users.join(", "))
+        );
     }
     let reason = [&receipt.code, &receipt.message].into_iter().flatten();
     let reason = reason

@@ -113,7 +113,7 @@ fn render(args: &TailArgs, recorded: &Recorded) -> String {
         Err(_) => format!(
             "{} {} ({} bytes that are no inbound message)",
             recorded.stored_at,
-            recorded.subject,
+            print::plain(&recorded.subject),
             recorded.payload.len()
         ),
     }
@@ -122,7 +122,7 @@ fn render(args: &TailArgs, recorded: &Recorded) -> String {
 /// Time, account, chat, sender, text.
 fn readable(inbound: &Inbound<'_>) -> String {
     let at = inbound.sent_at.unwrap_or(inbound.received_at);
-    let mut line = format!("{at} {}", inbound.account);
+    let mut line = format!("{at} {}", print::plain(&inbound.account));
     match &inbound.chat {
         Some(chat) if inbound.kind == Kind::Group => {
             let title = chat.title.as_deref().unwrap_or(&chat.id);

@@ -253,7 +253,9 @@ impl Admitter {
         detail: &'static str,
     ) -> Outgoing {
         let account = delivery.account.as_str();
-        let payload = serde_json::from_str(&reading.raw).unwrap_or(serde_json::Value::Null);
+        // Too deep, a number beyond all floats, half a surrogate pair: kept as the text that it is.
+        let payload = serde_json::from_str(&reading.raw)
+            .unwrap_or_else(|_| serde_json::Value::String(reading.raw.clone().into_owned()));
         let letter = DeadLetter {
             direction: Direction::Inbound,
             account: account.to_owned(),

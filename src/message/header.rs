@@ -24,6 +24,8 @@ pub const SOURCE_SUBJECT: &str = "Dingtalk-Source-Subject";
 pub const SOURCE_SEQUENCE: &str = "Dingtalk-Source-Sequence";
 /// When a moved request was published first, in RFC 3339.
 pub const SOURCE_TIME: &str = "Dingtalk-Source-Time";
+/// Stands in for headers that cannot be read; a request that carries it is refused.
+pub const ILLEGIBLE: &str = "Dingtalk-Illegible-Headers";
 /// Canonical subject that a request is moved to when its time has come.
 pub const DUE_SUBJECT: &str = "Dingtalk-Due-Subject";
 /// Instant before which a request is not moved, in RFC 3339; on a canonical subject: it was waited for.

@@ -15,6 +15,7 @@ use super::card;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
 use super::lanes::{LaneKey, Lanes};
+use super::resolve;
 
 /// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
 /// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
@@ -73,8 +74,12 @@ impl Floor {
         failpoint!("request.pulled");
         let subject = &held.published.subject;
         let address = self.subjects.parse_outbound(subject).ok();
-        let keys = LaneKey::of(subject, address.as_ref(), &held.published.payload);
         let sequence = held.published.publication.seq;
+        let keys = match resolve::is_illegible(&held.published.headers) {
+            // Nothing of it is sent, and the consumer waits for its end: it waits for no chat.
+            true => vec![LaneKey::Subject(format!("{subject}#{sequence}"))],
+            false => LaneKey::of(subject, address.as_ref(), &held.published.payload),
+        };
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
     }
 

@@ -12,6 +12,7 @@ mod claim;
 mod desk;
 mod destination;
 mod ending;
+mod examine;
 mod floor;
 mod gate;
 mod held;
@@ -57,6 +58,7 @@ use floor::Floor;
 use held::Held;
 use journey::Sender;
 
+pub use examine::examine;
 pub use mover::{Mover, MoverParts};
 pub use served::Served;
 pub use settings::Settings;

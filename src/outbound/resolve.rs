@@ -154,7 +154,18 @@ pub(super) fn header_value<'a>(headers: &'a Headers, name: &str) -> Option<&'a s
         .map(|(_, value)| value.as_str())
 }
 
+/// Whether the headers of a request could not be read, which refuses it.
+pub(super) fn is_illegible(headers: &Headers) -> bool {
+    header_value(headers, header::ILLEGIBLE).is_some()
+}
+
 fn parse(headers: &Headers, payload: &[u8], form: Form) -> Result<Request, Refusal> {
+    if is_illegible(headers) {
+        return Err(Refusal::new(
+            DeadReason::Malformed,
+            "the headers of the message are no NATS headers; publish it with a NATS client",
+        ));
+    }
     let media = header_value(headers, header::CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .map(|value| value.trim().to_ascii_lowercase());

@@ -1,6 +1,7 @@
 //! The thread that owns the store: queues calls, commits appends in groups, opens the store anew
 //! after a failure. It knows no file format.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,6 +19,10 @@ const QUEUE: usize = 1024;
 const MAX_GROUP: u64 = 4 * 1024 * 1024;
 /// How long a failed store is left alone before a call opens it anew: opening reads all of it.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a file is whose damage the database did not expect.
+const DAMAGED: &str =
+    "its file is damaged; move it away to go on without what it holds, and keep it for repair";
 
 type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
@@ -245,11 +250,15 @@ impl Desk {
         &mut self,
         work: impl FnOnce(&mut Store) -> Result<T, StoreError>,
     ) -> Result<T, SpoolError> {
-        let result = work(self.store()?);
+        let store = self.store()?;
+        let result = guarded(|| work(store));
         self.publish();
         result.map_err(|error| {
             let error = self.translate(&error);
-            self.marks = self.store.take().map(|store| store.marks());
+            self.marks = self.store.as_ref().map(Store::marks);
+            let failed = self.store.take();
+            // Closing it may meet the same damage; there is nothing more to lose.
+            let _ = guarded(|| Ok(drop(failed)));
             self.failure = Some((error.clone(), Instant::now()));
             error
         })
@@ -262,7 +271,7 @@ impl Desk {
             {
                 return Err(error.clone());
             }
-            match Store::open(&self.dir, self.marks) {
+            match guarded(|| Store::open(&self.dir, self.marks)) {
                 Ok(store) => {
                     if self.failure.take().is_some() {
                         tracing::info!("spool opened again");
@@ -293,6 +302,15 @@ impl Desk {
             StoreError::Busy => SpoolError::Busy(self.dir.display().to_string()),
             StoreError::Failed(detail) => disk(&self.dir, detail),
         }
+    }
+}
+
+/// Does `work` with the database, which panics where damage contradicts what it believes. A store
+/// that did is closed by its caller and not used again.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Failed(DAMAGED.to_owned())),
     }
 }
 

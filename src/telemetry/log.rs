@@ -10,6 +10,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use super::one_line::OneLine;
 use crate::config::{self, LogFormat};
 
 /// Root of every target in this crate.
@@ -85,7 +86,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_writer(writer);
+    let layer = fmt::layer().with_writer(OneLine(writer));
     match (format, colour) {
         (LogFormat::Json, _) => layer.json().flatten_event(true).boxed(),
         // Left alone, the layer colours unless `NO_COLOR` is set.
@@ -158,6 +159,19 @@ mod tests {
             lines.contains("connected") && lines.contains("own detail"),
             "{lines}"
         );
+    }
+
+    #[test]
+    fn nothing_in_a_field_begins_a_line_of_its_own() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let lines = logged("info", format, || {
+                let words = "no\nERROR forged\r\u{1b}[2J\u{9b}2J";
+                tracing::info!(error = %words, reason = words, detail = ?words, "{words}");
+            });
+            assert_eq!(lines.trim_end().lines().count(), 1, "{lines}");
+            let steering = lines.trim_end().chars().any(char::is_control);
+            assert!(!steering, "{lines:?}");
+        }
     }
 
     #[test]

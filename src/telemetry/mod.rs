@@ -6,6 +6,7 @@ mod labels;
 mod log;
 mod meter;
 mod metrics;
+mod one_line;
 mod seats;
 mod standings;
 

@@ -43,6 +43,12 @@ impl Nats {
         Self::start_as(extra, Some((user.to_owned(), password.to_owned()))).await
     }
 
+    /// Starts a broker with users, one of whom may do everything.
+    pub(crate) async fn start_with_users(extra: &str, user: &str, password: &str) -> Self {
+        let login = (user.to_owned(), password.to_owned());
+        Self::start_as(extra.to_owned(), Some(login)).await
+    }
+
     /// A broker that is not there yet; [`Nats::restart`] starts it.
     pub(crate) fn absent() -> Self {
         Self::absent_with(String::new())

@@ -181,7 +181,8 @@ impl<'a> Part<'a> {
             .minus(reserve(self.here.open));
         let mut size = Size::ZERO;
         let mut ends = Vec::new();
-        for (at, grapheme) in line.grapheme_indices(true) {
+        // What stands beyond the room cannot fit, and one grapheme may be as long as the text.
+        for (at, grapheme) in window(line, room.bytes + LOOKAHEAD).grapheme_indices(true) {
             size = size.plus(Size::of(grapheme));
             if !size.fits(room) {
                 break;
@@ -220,11 +221,7 @@ impl<'a> Part<'a> {
     }
 
     fn whole_spans(&self, line: &str, hard: usize) -> Vec<Range<usize>> {
-        let mut end = (hard + LOOKAHEAD).min(line.len());
-        while !line.is_char_boundary(end) {
-            end -= 1;
-        }
-        let window = line.get(..end).unwrap_or(line);
+        let window = window(line, hard + LOOKAHEAD);
         match &*WHOLE {
             Some(whole) if self.here.open.is_none() => {
                 whole.find_iter(window).map(|found| found.range()).collect()
@@ -233,14 +230,34 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// One character, whatever its size: the limit is smaller than what has to fit.
+    /// As many characters as fit, whatever they form together: one grapheme can be longer than any
+    /// limit. At least one, when the limit is smaller than what has to fit.
     fn forced(&self) -> Cut<'a> {
-        let first = self.rest.chars().next().map_or(0, char::len_utf8);
+        let room = self.room.minus(reserve(self.here.open));
+        let mut size = Size::ZERO;
+        let mut end = 0;
+        for (at, c) in self.rest.char_indices() {
+            let after = at + c.len_utf8();
+            size = size.plus(Size::of(self.rest.get(at..after).unwrap_or_default()));
+            if end > 0 && !size.fits(room) {
+                break;
+            }
+            end = after;
+        }
         Cut {
-            at: self.here.at.max(first),
+            at: if self.here.at > 0 { self.here.at } else { end },
             ..self.here
         }
     }
+}
+
+/// The first `bytes` of a line, or fewer: up to a character.
+fn window(line: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(line.len());
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.get(..end).unwrap_or(line)
 }
 
 /// Room for closing a fence that is open at a cut.

@@ -170,3 +170,21 @@ fn tables_get_a_blank_line_before_them_outside_of_fences() {
     let fenced = format!("```\nx\n{table}```\n");
     assert_eq!(with_table_borders(&fenced), fenced);
 }
+
+#[test]
+fn one_grapheme_without_end_is_cut_into_full_parts() {
+    let limit = Size {
+        units: 3800,
+        bytes: 15_000,
+    };
+    for endless in [
+        "\u{301}".repeat(500_000),
+        "\u{1f468}\u{200d}".repeat(140_000),
+    ] {
+        for syntax in [Syntax::Plain, Syntax::Markdown] {
+            let parts = split(&endless, syntax, limit);
+            assert_eq!(parts.concat(), endless);
+            assert!(parts.len() < 200, "{} parts", parts.len());
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The functions that the fuzz targets run; the replay of their corpora in `tests/it/corpus.rs` runs
+//! the same.
+
+mod doors;
+
+pub use doors::{answer, frame, markdown, request, spool, subject};

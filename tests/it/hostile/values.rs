@@ -1,0 +1,273 @@
+//! Hostile values in what DingTalk delivers and in what services ask for, through the front door.
+
+use std::time::Duration;
+
+use nats_dingtalk::sim::{Message, Push};
+use serde_json::{Value, json};
+
+use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM};
+use crate::support::wait;
+use crate::support::world::{Stored, World};
+
+const BOT: &str = "/v1.0/im/bot/messages/get";
+const MANAGER: &str = "dingtalk.outbound.sales.user.manager1";
+/// Ids and texts that break out of headers, lines, paths, terminals and sight.
+const NASTY: [&str; 9] = [
+    "a\r\nDingtalk-Account: other",
+    "a\nERROR forged line",
+    "../../../etc/passwd",
+    "..\\..\\x.png\0.exe",
+    "\u{1b}[2J\u{9b}2J",
+    "\u{202e}gnp.exe\u{2066}",
+    "pаypal.cоm",
+    "*.>",
+    "$SYS.%00 %",
+];
+
+/// Every line of the log is one that the bridge began.
+fn lines_are_whole(bridge: &Bridge) {
+    for line in bridge.log().lines() {
+        let stamped = line.starts_with("20") && line.contains(" nats_dingtalk::");
+        assert!(stamped, "a line of its own: {line:?}");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+}
+
+async fn inbound_of(world: &World, count: usize) -> Vec<Stored> {
+    world.stored("DINGTALK_INBOUND", count).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nasty_ids_and_texts_stay_values_on_their_way_in() {
+    let world = World::start().await;
+    for (at, nasty) in NASTY.iter().enumerate() {
+        let data = json!({
+            "msgId": format!("{at}{nasty}"), "conversationType": "2", "conversationId": nasty,
+            "conversationTitle": nasty, "senderNick": nasty, "senderStaffId": nasty, "msgtype": "file",
+            "content": {"fileName": nasty, "downloadCode": nasty}, "createAt": "1776067733725",
+        });
+        let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data.to_string());
+        world.sim.push(push).await.unwrap();
+    }
+    let all = inbound_of(&world, NASTY.len()).await;
+    for (at, nasty) in NASTY.iter().enumerate() {
+        let id = format!("{CLIENT_ID}:{at}{nasty}");
+        let one = all.iter().find(|one| one.body["id"] == id);
+        let one = one.unwrap_or_else(|| panic!("{nasty:?} is not stored"));
+        assert_eq!(one.body["chat"]["id"], *nasty);
+        assert_eq!(one.header("Dingtalk-Account"), "sales");
+        assert_eq!(one.subject.split('.').count(), 5, "{}", one.subject);
+        let reply = one.body["reply"]["subject"].as_str().unwrap();
+        assert_eq!(reply, one.subject.replacen("inbound", "outbound", 1));
+    }
+    lines_are_whole(&world.bridge);
+    // What a person sees of it has no character that steers the terminal.
+    for form in [&[][..], &["--json"]] {
+        let tail = std::process::Command::new(PROGRAM)
+            .args(["tail", "--no-follow", "--nats-url", &world.nats.url()])
+            .args(form)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8(tail.stdout).unwrap();
+        assert!(shown.contains("passwd"), "{shown}");
+        let steers =
+            |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+        assert!(!shown.contains(steers), "{shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nasty_ids_and_texts_stay_values_on_their_way_out() {
+    let world = World::start().await;
+    for (at, nasty) in NASTY.iter().enumerate() {
+        let body =
+            json!({"id": format!("text-{at}"), "text": nasty, "mention": {"users": [nasty]}});
+        world.request(MANAGER, &body).await;
+        let body = json!({"id": nasty, "text": "hello"});
+        world.request(MANAGER, &body).await;
+    }
+    // An id with a control character is none: the receipt stands under the sequence.
+    let receipts = world.stored("DINGTALK_RECEIPT", 2 * NASTY.len()).await;
+    for receipt in &receipts {
+        assert_eq!(receipt.subject.split('.').count(), 4, "{}", receipt.subject);
+        let id = receipt.body["id"].as_str().unwrap();
+        assert!(!id.contains(char::is_control), "{id:?}");
+    }
+    let refused = NASTY
+        .iter()
+        .filter(|nasty| nasty.contains(char::is_control))
+        .count();
+    let failed = |receipt: &&Stored| {
+        receipt.body["outcome"] == "failed" && receipt.body["code"] == "malformed"
+    };
+    assert_eq!(receipts.iter().filter(failed).count(), refused);
+    lines_are_whole(&world.bridge);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_without_end_is_stored_or_refused_and_kept_whole() {
+    let world = World::start().await;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let digits = "9".repeat(100_000);
+    let keys = (0..50_000)
+        .map(|at| format!("\"k{at}\":{at}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let inner = [
+        ("deep", deep.clone()),
+        ("digits", digits),
+        ("exponent", "1e999".to_owned()),
+        ("keys", format!("{{{keys}}}")),
+        ("half", r#""\ud800""#.to_owned()),
+    ];
+    for (id, value) in &inner {
+        let data = format!(
+            r#"{{"msgId":"{id}","conversationType":"1","senderStaffId":"u-{id}","msgtype":"text","text":{{"content":"hi"}},"x":{value}}}"#
+        );
+        world
+            .sim
+            .push(Push::new(CLIENT_ID, "CALLBACK", BOT, data))
+            .await
+            .unwrap();
+        // The same where no subject can name the chat: a dead letter, and nothing of it is lost.
+        let long = "c".repeat(2000);
+        let data = format!(
+            r#"{{"msgId":"dead-{id}","conversationType":"2","conversationId":"{long}","msgtype":"text","text":{{"content":"hi"}},"x":{value}}}"#
+        );
+        world
+            .sim
+            .push(Push::new(CLIENT_ID, "CALLBACK", BOT, data))
+            .await
+            .unwrap();
+    }
+    for stored in inbound_of(&world, inner.len()).await {
+        assert!(stored.subject.contains(".user.u-"), "{}", stored.subject);
+    }
+    let dead = world.stored("DINGTALK_DEAD", inner.len()).await;
+    for (letter, (id, _)) in dead.iter().zip(&inner) {
+        assert!(!letter.body["payload"].is_null(), "{id} is lost");
+    }
+    for (id, payload) in [
+        (
+            "deep",
+            format!(r#"{{"raw":{{"msg_key":"k","msg_param":{deep}}}}}"#),
+        ),
+        ("half", r#"{"text":"\ud800"}"#.to_owned()),
+        ("nothing", "{".to_owned()),
+    ] {
+        world.publish(MANAGER, payload.clone().into()).await;
+        let kept = wait::until(id, async || {
+            let dead = world.stored("DINGTALK_DEAD", inner.len()).await;
+            dead.into_iter()
+                .find(|letter| letter.body["payload"] == Value::String(payload.clone()))
+        })
+        .await;
+        assert_eq!(kept.body["reason"], "malformed");
+    }
+    world.publish(MANAGER, vec![b'h', 0xff, 0xfe].into()).await;
+    let receipts = world.stored("DINGTALK_RECEIPT", 4).await;
+    assert!(
+        receipts
+            .iter()
+            .all(|receipt| receipt.body["outcome"] == "failed")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_around_the_largest_payload_are_kept_and_requests_end() {
+    let world = World::start().await;
+    let largest = world.nats.client().await.max_payload();
+    for size in [largest - 4096, largest + 4096] {
+        let said = Message::to_bot("manager1", "x".repeat(size));
+        world.sim.say(CLIENT_ID, said).await.unwrap();
+    }
+    let all = inbound_of(&world, 2).await;
+    assert!(
+        all.iter()
+            .all(|one| !one.header("Dingtalk-Claim").is_empty() || one.body["raw"].is_object())
+    );
+    // A request that no dead letter could hold beside its headers: its body goes to the object store.
+    let mut body = json!({"id": "large", "unknown": ""}).to_string();
+    body.insert_str(body.len() - 2, &"x".repeat(largest - body.len() - 1));
+    world.publish(MANAGER, body.into()).await;
+    assert_eq!(world.receipt("large").await["outcome"], "failed");
+    let dead = world.stored("DINGTALK_DEAD", 1).await;
+    assert!(!dead[0].header("Dingtalk-Claim").is_empty());
+}
+
+/// Resident memory of the bridge, in MiB.
+fn resident(bridge: &Bridge) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+    digits.parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_chats_at_once_are_stored_in_little_memory() {
+    let world = World::start().await;
+    let before = resident(&world.bridge);
+    let pushes = (0..10_000).map(|at| {
+        let data = json!({
+            "msgId": format!("m{at}"), "conversationType": "2", "conversationId": format!("cid{at}=="),
+            "msgtype": "text", "text": {"content": "hello"},
+            "sessionWebhook": format!("{}/robot/sendBySession?session={at}", world.sim.oapi_url()),
+            "sessionWebhookExpiredTime": 4_102_444_800_000_u64,
+        });
+        Push::new(CLIENT_ID, "CALLBACK", BOT, data.to_string())
+    });
+    world.sim.push_many(pushes.collect()).await.unwrap();
+    let mut stream = world
+        .nats
+        .jetstream()
+        .await
+        .get_stream("DINGTALK_INBOUND")
+        .await
+        .unwrap();
+    wait::within(Duration::from_secs(60), "10 000 messages", async || {
+        (stream.info().await.unwrap().state.messages >= 10_000).then_some(())
+    })
+    .await;
+    let after = resident(&world.bridge);
+    eprintln!("10 000 chats: {before} MiB before, {after} MiB after");
+    assert!(
+        after < before + 100,
+        "{before} MiB before, {after} MiB after"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_requests_of_one_chat_wait_at_the_broker() {
+    let world = World::start().await;
+    let before = resident(&world.bridge);
+    let client = world.nats.client().await;
+    for at in 0..100_000 {
+        let body = format!(r#"{{"id":"q{at}","text":"hello"}}"#);
+        client
+            .publish("dingtalk.outbound.sales.user.crowded", body.into())
+            .await
+            .unwrap();
+    }
+    client.flush().await.unwrap();
+    let mut stream = world
+        .nats
+        .jetstream()
+        .await
+        .get_stream("DINGTALK_OUTBOUND")
+        .await
+        .unwrap();
+    wait::within(Duration::from_secs(60), "100 000 requests", async || {
+        (stream.info().await.unwrap().state.last_sequence >= 100_000).then_some(())
+    })
+    .await;
+    world.stored("DINGTALK_RECEIPT", 5).await;
+    let after = resident(&world.bridge);
+    eprintln!("100 000 requests of one chat: {before} MiB before, {after} MiB after");
+    assert!(
+        after < before + 100,
+        "{before} MiB before, {after} MiB after"
+    );
+}
