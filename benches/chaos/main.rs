@@ -69,9 +69,12 @@ async fn run() -> ExitCode {
         Some(parts) => parts.split(',').any(|part| scenario.name.contains(part)),
         None => scenario.set <= set,
     };
-    let mut ledger = Ledger::new(seed);
+    let rows = rows::all();
+    let total = rows.len();
+    let rows: Vec<Scenario> = rows.into_iter().filter(chosen).collect();
+    let mut ledger = Ledger::new(seed, format!("{} of {total} rows", rows.len()));
     ledger.print_head();
-    for scenario in rows::all().into_iter().filter(chosen) {
+    for scenario in rows {
         let begun = Instant::now();
         let outcome = one(&scenario, seed).await;
         ledger.add(scenario, outcome, begun.elapsed());

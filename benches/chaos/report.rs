@@ -13,6 +13,7 @@ use crate::support::nats;
 /// Everything that a run came to.
 pub(crate) struct Ledger {
     seed: u64,
+    selection: String,
     build: &'static str,
     rows: Vec<(Scenario, Outcome)>,
 }
@@ -37,7 +38,8 @@ const COLUMNS: &[&str] = &[
 ];
 
 impl Ledger {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// An empty one, for a run of the rows that `selection` names.
+    pub(crate) fn new(seed: u64, selection: String) -> Self {
         let build = if cfg!(debug_assertions) {
             "dev"
         } else {
@@ -45,6 +47,7 @@ impl Ledger {
         };
         Self {
             seed,
+            selection,
             build,
             rows: Vec::new(),
         }
@@ -84,8 +87,9 @@ impl Ledger {
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
             .map_or("unknown processor", |(_, name)| name.trim());
         format!(
-            "Date {}, seed {}, bridge {} ({} build), {}, {} cores of {processor}, Linux {}.\n",
+            "Date {}, {}, seed {}, bridge {} ({} build), {}, {} cores of {processor}, Linux {}.\n",
             Timestamp::now(),
+            self.selection,
             self.seed,
             env!("CARGO_PKG_VERSION"),
             self.build,

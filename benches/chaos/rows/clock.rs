@@ -1,8 +1,10 @@
 //! Clocks that are wrong: DingTalk's by an hour, and the bridge's jumping by one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use fastrand::Rng;
+use nats_dingtalk::message::Timestamp;
 
 use super::{full, seconds, staged};
 use crate::builds::bridge_program;
@@ -64,7 +66,17 @@ async fn jump(rng: Rng, by: &str) -> Result<Books, NotRun> {
         stage.between(2000, 3000).await;
         std::fs::write(clock.path(), format!("{by}\n")).unwrap();
         seconds(3).await;
+        let apart = apart(&stage.bridge(0).log());
+        assert!(apart > Duration::from_secs(3500), "only {apart:?} apart");
         stage.over();
     })
     .await
+}
+
+/// How far the clock of the bridge is from ours, by the newest line of its log.
+fn apart(log: &str) -> Duration {
+    let line = log.lines().last().unwrap();
+    let theirs = Timestamp::parse(line.split(' ').next().unwrap()).unwrap();
+    let ours = Timestamp::now();
+    ours.since(theirs).max(theirs.since(ours))
 }
