@@ -34,7 +34,6 @@ pub(super) struct Route {
     servers: Vec<ServerAddr>,
     auth: NatsAuth,
     tls: NatsTls,
-    inbox_prefix: String,
 }
 
 impl Route {
@@ -58,7 +57,6 @@ impl Route {
             servers,
             auth,
             tls: nats.tls.clone(),
-            inbox_prefix: nats.inbox_prefix.clone(),
         };
         if let NatsAuth::Nkey(seed) = &route.auth {
             check_seed(seed.expose())?;
@@ -142,8 +140,7 @@ impl Route {
         let mut options = ConnectOptions::new()
             .name(format!("nats-dingtalk {role}"))
             .connection_timeout(CONNECT_TIMEOUT)
-            .ping_interval(PING_INTERVAL)
-            .custom_inbox_prefix(self.inbox_prefix.clone());
+            .ping_interval(PING_INTERVAL);
         options = match &self.auth {
             NatsAuth::None => options,
             NatsAuth::CredsFile(path) => options
@@ -152,9 +149,9 @@ impl Route {
                 .map_err(|error| unreadable("nats.creds_file", path, &error))?,
             NatsAuth::Nkey(seed) => options.nkey(seed.expose().to_owned()),
             NatsAuth::Token(token) => options.token(token.expose().to_owned()),
-            NatsAuth::User { user, password } => {
-                options.user_and_password(user.clone(), password.expose().to_owned())
-            }
+            NatsAuth::User { user, password } => options
+                .user_and_password(user.clone(), password.expose().to_owned())
+                .custom_inbox_prefix(inbox(user)),
         };
         if let Some(ca) = &self.tls.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
@@ -172,6 +169,16 @@ pub(super) fn reconnect_delay(attempt: usize) -> Duration {
         return Duration::ZERO;
     }
     RECONNECT_DELAY.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// Where a user is answered: apart from other users, so that permissions can keep them from listening
+/// (docs/permissions.md). A name that is no subject token has no place of its own.
+fn inbox(user: &str) -> String {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if user.is_empty() || !user.bytes().all(legal) {
+        return "_INBOX".to_owned();
+    }
+    format!("_INBOX_{user}")
 }
 
 /// `nats://user:password@host` and `nats://token@host`, which the library would ignore.
@@ -233,7 +240,6 @@ pub(super) mod tests {
             replicas: 1,
             subjects: Subjects::new("dingtalk").unwrap(),
             stream_prefix: "DINGTALK".into(),
-            inbox_prefix: "_INBOX".into(),
             dedup_window: Duration::from_secs(1800),
             max_age: Duration::from_secs(604_800),
         }

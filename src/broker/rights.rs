@@ -186,7 +186,9 @@ impl Plot<'_> {
 
     /// One rule for every stream that the bridge creates, so that a new one is in it at once.
     fn bridge(&mut self) {
-        self.api("INFO");
+        for call in ["INFO", "STREAM.NAMES"] {
+            self.api(call);
+        }
         for plan in streams::plans_of(self.nats) {
             let stream = plan.config.name;
             self.api(&format!("STREAM.CREATE.{stream}"));

@@ -16,8 +16,6 @@ const SCHEMES: &[&str] = &["nats", "tls", "ws", "wss"];
 const MAX_PREFIX: usize = 64;
 /// Prefix of subjects unless set.
 const DEFAULT_PREFIX: &str = "dingtalk";
-/// First token of inboxes unless set: what every NATS client uses.
-const DEFAULT_INBOX: &str = "_INBOX";
 /// Shortest deduplication window: DingTalk repeats a frame for up to 5 min (stream-protocol.md,
 /// section 4).
 const MIN_DEDUP_WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -41,8 +39,6 @@ pub struct Nats {
     pub subjects: Subjects,
     /// Prefix of stream, bucket and consumer names; default `DINGTALK`.
     pub stream_prefix: String,
-    /// First token of the subjects on which answers come; default `_INBOX`.
-    pub inbox_prefix: String,
     /// Deduplication window of the inbound stream; default 30 min.
     pub dedup_window: Duration,
     /// How long messages are kept; default 7 d (dead letters 30 d).
@@ -142,9 +138,6 @@ pub(super) struct RawNats {
     /// `_` for dots, it is the prefix of stream, bucket and consumer names as well, so two bridges with
     /// different prefixes share a broker.
     subject_prefix: String,
-    /// First token of the subjects on which the broker answers the bridge: one of its own keeps other users of
-    /// the broker from listening (docs/permissions.md).
-    inbox_prefix: String,
     /// Deduplication window of the inbound stream, at least 5 min and at most `max_age`. Longer takes
     /// more memory in the broker (22 MiB at 100 messages/s and 30 min).
     dedup_window: String,
@@ -170,7 +163,6 @@ impl Default for RawNats {
             tls: RawTls::default(),
             replicas: 1,
             subject_prefix: DEFAULT_PREFIX.to_owned(),
-            inbox_prefix: DEFAULT_INBOX.to_owned(),
             dedup_window: "30m".to_owned(),
             max_age: "7d".to_owned(),
         }
@@ -206,7 +198,6 @@ impl RawNats {
             );
         }
         let subjects = subjects(section, &self.subject_prefix);
-        let inbox_prefix = inbox(section, std::mem::take(&mut self.inbox_prefix));
         let tls = std::mem::take(&mut self.tls).check(section);
         let replicas = section.number("replicas", self.replicas, 1..=5_usize);
         let auth = self.auth(section);
@@ -222,7 +213,6 @@ impl RawNats {
             replicas,
             stream_prefix: subjects.prefix().to_ascii_uppercase().replace('.', "_"),
             subjects,
-            inbox_prefix,
             dedup_window: dedup_window?,
             max_age: max_age?,
         })
@@ -356,20 +346,6 @@ fn subjects(section: &mut Section<'_>, prefix: &str) -> Option<Subjects> {
         );
     }
     subjects
-}
-
-fn inbox(section: &mut Section<'_>, prefix: String) -> String {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(legal) {
-        section.refuse(
-            "inbox_prefix",
-            format!(
-                "must be one token of at most {MAX_PREFIX} characters: a-z, A-Z, 0-9, `_` and `-`"
-            ),
-            "use something like \"_INBOX_bridge\"",
-        );
-    }
-    prefix
 }
 
 /// Refuses what makes sense only with a broker that runs already.

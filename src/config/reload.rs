@@ -99,7 +99,6 @@ fn restart(old: &Config, new: &Config) -> Vec<&'static str> {
         tls => "nats.tls",
         replicas => "nats.replicas",
         subjects => "nats.subject_prefix",
-        inbox_prefix => "nats.inbox_prefix",
         dedup_window => "nats.dedup_window",
         max_age => "nats.max_age",
         stream_prefix => "nats.subject_prefix",

@@ -258,7 +258,10 @@ impl Desk {
             self.marks = self.store.as_ref().map(Store::marks);
             let failed = self.store.take();
             // Closing it may meet the same damage; there is nothing more to lose.
-            let _ = guarded(|| Ok(drop(failed)));
+            let _ = guarded(|| {
+                drop(failed);
+                Ok(())
+            });
             self.failure = Some((error.clone(), Instant::now()));
             error
         })

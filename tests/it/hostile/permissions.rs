@@ -64,9 +64,7 @@ impl Guarded {
         let nats = Nats::start_with_users(&extra, "admin", PASSWORD).await;
         let sim = Sim::start(options()).await.unwrap();
         let bridge = Setup::new(&nats.url(), sim.api_url())
-            .nats(&format!(
-                "user = \"bridge\"\npassword = {PASSWORD:?}\ninbox_prefix = \"_INBOX_bridge\""
-            ))
+            .nats(&format!("user = \"bridge\"\npassword = {PASSWORD:?}"))
             .account("events = true")
             .start()
             .await

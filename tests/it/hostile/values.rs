@@ -122,7 +122,7 @@ async fn json_without_end_is_stored_or_refused_and_kept_whole() {
     ];
     for (id, value) in &inner {
         let data = format!(
-            r#"{{"msgId":"{id}","conversationType":"1","senderStaffId":"u-{id}","msgtype":"text","text":{{"content":"hi"}},"x":{value}}}"#
+            r#"{{"msgId":"{id}","conversationType":"1","conversationId":"cid-{id}","senderStaffId":"u-{id}","msgtype":"text","text":{{"content":"hi"}},"x":{value}}}"#
         );
         world
             .sim

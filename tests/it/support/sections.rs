@@ -16,7 +16,6 @@ pub(crate) fn nats() -> Nats {
         replicas: 1,
         subjects: Subjects::new("dingtalk").unwrap(),
         stream_prefix: "DINGTALK".into(),
-        inbox_prefix: "_INBOX".into(),
         dedup_window: Duration::from_secs(1800),
         max_age: Duration::from_secs(7 * 24 * 3600),
     }
