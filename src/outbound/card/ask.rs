@@ -375,7 +375,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::message::Subjects;
+    use crate::message::{Subjects, param_strings};
 
     fn ask(subject: &str, payload: &Value) -> Result<Ask, Refusal> {
         let subjects = Subjects::new("dingtalk").unwrap();
