@@ -89,8 +89,7 @@ impl Running {
         let (deliveries, delivered) = mpsc::channel(inbound::DELIVERIES);
         let (link_events, link_changes) = mpsc::channel(LINK_EVENTS);
         let (change, changed) = mpsc::channel(config::Watch::CAPACITY);
-        let card_chats = CardChats::default();
-        let apis = Apis::default();
+        let (apis, card_chats) = (Apis::default(), CardChats::default());
         let (inbound, sessions, media) = Inbound::new(inbound::Parts {
             broker: broker.clone(),
             spool,

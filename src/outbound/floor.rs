@@ -107,7 +107,7 @@ impl Floor {
         let sender = Arc::clone(&self.sender);
         let stop = self.stop.clone();
         Box::pin(async move {
-            let served = sender.carry(&held, &stop).await;
+            let served = Box::pin(sender.carry(&held, &stop)).await;
             (Some(held.published.publication.seq), served)
         })
     }

@@ -139,7 +139,7 @@ impl Sender {
         let request = match request {
             Ok(request) => match self.ask_of_card(&matter, &request) {
                 Some(Ok(ask)) => {
-                    return Ok(card::board(self, (held, reading.key, ask), stop).await);
+                    return Ok(Box::pin(card::board(self, (held, reading.key, ask), stop)).await);
                 }
                 Some(Err(refusal)) => Err(refusal),
                 None => Ok(request),

@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::super::desk::{LetGo, Patience};
 use super::super::journey::{Sender, Served};
 use super::super::resolve::Refusal;
-use super::ask::{Feed, Step, private_strings};
+use super::ask::{Feed, Step};
 use super::calls::{Bill, Call};
 use super::inbox::{Front, Mode, Piece};
-use super::record::{Before, Ending, MAX_TEXT, Phase, Record};
+use super::names::private_strings;
+use super::record::{Before, MAX_TEXT, Phase, Record};
 use crate::message::{CardUpdate, DeadReason, Priority, Timestamp, param_strings};
 
 /// One card and what is aboard.
@@ -106,7 +107,7 @@ impl Actor {
         }
     }
 
-    async fn load(&mut self) -> Result<(), LetGo> {
+    pub(super) async fn load(&mut self) -> Result<(), LetGo> {
         let desk = &self.sender.desk;
         let read = || self.sender.cards.album.read(&self.track);
         let patience = Patience::Until(&self.stop);
@@ -345,63 +346,6 @@ impl Actor {
             Ok(_) => self.tell_sent(piece).await,
             Err(error) => self.refused(piece, error).await,
         }
-    }
-
-    /// Waits until something comes, for as long as the card may wait; false when it is done with.
-    async fn rest(&mut self) -> Result<bool, LetGo> {
-        let inboxes = &self.sender.cards.inboxes;
-        let deadline = match &self.record {
-            Some(record) if record.is_unfinished() => record.deadline,
-            Some(_) | None => return Ok(!inboxes.retire(&self.track)),
-        };
-        let arrivals = inboxes.arrivals(&self.track);
-        tokio::select! {
-            () = arrivals.notified() => {}
-            () = sleep(deadline.since(Timestamp::now())) => self.overdue().await?,
-            () = self.stop.cancelled() => return Err(LetGo::Stopping),
-        }
-        Ok(true)
-    }
-
-    /// The deadline is over, as far as we know.
-    async fn overdue(&mut self) -> Result<(), LetGo> {
-        // Another bridge may have gone on with it meanwhile.
-        self.load().await?;
-        let late = |record: &Record| record.is_unfinished() && record.deadline <= Timestamp::now();
-        if self.record.as_ref().is_some_and(late) {
-            self.close();
-        }
-        Ok(())
-    }
-
-    /// Ends the stream with what is there.
-    fn close(&mut self) {
-        let Some(record) = &mut self.record else {
-            return;
-        };
-        info!(
-            dingtalk.account = %self.sender.account,
-            card.id = %self.track,
-            "a card got nothing for too long and is closed"
-        );
-        match record.phase {
-            // Nobody sees it, and nothing was streamed.
-            Phase::Creating => record.end(),
-            Phase::Delivering { .. } => {
-                record.doubt = true;
-                record.phase = Phase::Open;
-            }
-            Phase::Standing | Phase::Open | Phase::Plain | Phase::Ended => {}
-        }
-        let ending = if record.text.is_empty() {
-            Ending::Failed
-        } else {
-            Ending::Finished
-        };
-        record.feed(&Feed {
-            ending: Some(ending),
-            ..Feed::default()
-        });
     }
 
     /// How long frames of one card are apart now: further while the quota of the month runs short.

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::super::resolve::{self, Audience, Job, Refusal};
 use super::super::settings::Settings;
+use super::names::{OWN, derived};
 use super::record::Ending;
 use crate::message::{
     AccountName, CardCreate, CardEnd, CardRequest, CardStep, CardStream, CardUpdate, Content,
     DeadReason, Kind, MAX_OUT_TRACK_ID, Markdown, Mentions, OutboundAddress, Request, RequestId,
-    StreamPiece, Timestamp, Via, param_strings,
+    StreamPiece, Timestamp, Via,
 };
-
-/// Before an outTrackId that the bridge made.
-const OWN: &str = "nd-";
 
 /// A chat that a card may stand in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -373,42 +370,12 @@ fn words_only(request: &Request) -> Request {
     }
 }
 
-/// An outTrackId that only these names lead to.
-pub(super) fn derived(names: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for name in names {
-        digest.update(name.len().to_be_bytes());
-        digest.update(name);
-    }
-    let hex = format!("{:x}", digest.finalize());
-    format!("{OWN}{}", hex.get(..48).unwrap_or(&hex))
-}
-
-/// What stands for a key that a caller gave.
-pub(super) fn fingerprint(id: &RequestId) -> u64 {
-    let digest = Sha256::digest(id.as_str());
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |all, byte| all << 8 | u64::from(*byte))
-}
-
-/// Parameters that single users see, as DingTalk takes them.
-pub(super) fn private_strings(
-    private: &BTreeMap<String, BTreeMap<String, Value>>,
-) -> BTreeMap<String, BTreeMap<String, String>> {
-    let users = private.iter();
-    users
-        .map(|(user, params)| (user.clone(), param_strings(params)))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::message::Subjects;
+    use crate::message::{Subjects, param_strings};
 
     fn ask(subject: &str, payload: &Value) -> Result<Ask, Refusal> {
         let subjects = Subjects::new("dingtalk").unwrap();

@@ -9,7 +9,8 @@ use super::super::claim::Hold;
 use super::super::held::Held;
 use super::super::receipt::Matter;
 use super::super::resolve::Key;
-use super::ask::{Ask, Step, fingerprint};
+use super::ask::{Ask, Step};
+use super::names::fingerprint;
 use crate::message::{AccountName, Priority, Timestamp};
 
 /// One request that concerns a card.

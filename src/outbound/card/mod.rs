@@ -8,8 +8,10 @@
 mod actor;
 mod ask;
 mod calls;
+mod closing;
 mod frames;
 mod inbox;
+mod names;
 mod opening;
 mod plain;
 mod prose;

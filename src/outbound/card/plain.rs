@@ -7,8 +7,9 @@ use super::super::ledger::{Done, Progress, Publication};
 use super::super::receipt::{Cause, Ended, Matter, Published};
 use super::super::resolve::Refusal;
 use super::actor::Actor;
-use super::ask::{derived, in_words};
+use super::ask::in_words;
 use super::inbox::Piece;
+use super::names::derived;
 use super::record::{Ending, MAX_OWED, Owed};
 use crate::message::{DeadReason, Outcome, Receipt, Request, RequestId, Timestamp, header};
 
