@@ -10,7 +10,7 @@ use super::running::Running;
 use super::tasks::{Outcome, Task};
 use super::{BridgeError, Reload};
 use crate::config::{self, AccountChange, Config};
-use crate::dingtalk::api::Api;
+use crate::dingtalk::api::{Api, CustomRobot};
 use crate::dingtalk::stream::{Link, LinkConfig, Timings as LinkTimings};
 use crate::fleet::{self, Charge};
 use crate::inbound::Rules;
@@ -72,7 +72,19 @@ impl Running {
             };
             (name.clone(), charge)
         };
-        self.roster.set(accounts.iter().map(charge));
+        let robots = &self.config.webhooks;
+        let of_robot = |(name, robot): (&AccountName, &config::WebhookAccount)| {
+            let charge = Charge {
+                limit: None,
+                client: fleet::fingerprint(robot.url.expose()),
+                connections: 0,
+                sends: !robot.paused,
+            };
+            (name.clone(), charge)
+        };
+        let charges = accounts.iter().map(charge);
+        self.roster.set(charges.chain(robots.iter().map(of_robot)));
+        self.served.set_robots(robots.keys().cloned());
         self.served.set(
             accounts
                 .iter()
@@ -81,9 +93,37 @@ impl Running {
     }
 
     pub(super) fn start_account(&mut self, name: &AccountName) {
-        let Some(account) = self.config.accounts.get(name).cloned() else {
+        if let Some(account) = self.config.accounts.get(name).cloned() {
+            self.start_app(name, account);
+        } else if let Some(robot) = self.config.webhooks.get(name).cloned() {
+            self.start_robot(name, &robot);
+        }
+    }
+
+    /// Starts a custom robot, which only sends.
+    fn start_robot(&mut self, name: &AccountName, robot: &config::WebhookAccount) {
+        let paused = robot.paused;
+        self.health.account(name, |health| health.paused = paused);
+        if paused {
+            info!(dingtalk.account = %name, "account is paused");
             return;
+        }
+        let settings = outbound::Settings::from(robot);
+        let robot = CustomRobot {
+            url: robot.url.clone(),
+            sign_secret: robot.secret.clone(),
         };
+        let api = Api::custom_robot(
+            self.http.clone(),
+            &self.config.dingtalk,
+            name.clone(),
+            robot,
+            self.metrics.clone(),
+        );
+        self.start_outbound(name, (Arc::new(api), settings), CancellationToken::new());
+    }
+
+    fn start_app(&mut self, name: &AccountName, account: config::Account) {
         let paused = account.paused;
         let connections = if paused { 0 } else { account.connections };
         self.health.account(name, |health| {
@@ -122,11 +162,21 @@ impl Running {
             self.metrics.clone(),
         ));
         self.apis.set(name.clone(), Arc::clone(&api));
+        let settings = outbound::Settings::from(&account);
+        self.start_outbound(name, (api, settings), stop);
+    }
+
+    fn start_outbound(
+        &mut self,
+        name: &AccountName,
+        (api, settings): (Arc<Api>, outbound::Settings),
+        stop: CancellationToken,
+    ) {
         let outbound = Outbound::new(outbound::Parts {
             account: name.clone(),
             api,
             fetcher: self.fetcher.clone(),
-            settings: outbound::Settings::from(&account),
+            settings,
             standings: self.standings.clone(),
             card_chats: self.card_chats.clone(),
             seats: self.seats.clone(),
@@ -162,7 +212,7 @@ impl Running {
         if gone {
             self.accounts.remove(&account);
             self.apis.remove(&account);
-            if self.config.accounts.contains_key(&account) {
+            if self.config.serves(&account) {
                 self.start_account(&account);
             } else {
                 self.retire(account);
@@ -203,6 +253,7 @@ impl Running {
         }
         // Sections that need a restart stay as they are.
         self.config.accounts = config.accounts;
+        self.config.webhooks = config.webhooks;
         self.serve();
         for change in &changes.accounts {
             match change {

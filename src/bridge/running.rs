@@ -186,7 +186,7 @@ impl Running {
         self.serve();
         self.join_fleet();
         self.start_outbound_intake();
-        let accounts: Vec<AccountName> = self.config.accounts.keys().cloned().collect();
+        let accounts: Vec<AccountName> = self.config.account_names().cloned().collect();
         for account in &accounts {
             self.start_account(account);
         }

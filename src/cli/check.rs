@@ -86,6 +86,7 @@ pub(super) async fn execute(args: CheckArgs) -> Result<(), Failure> {
     }
     check_broker(&config, &mut report).await?;
     check_dingtalk(&config, &mut report).await?;
+    show_robots(&config, &mut report)?;
     check_admin(&config, &mut report).await?;
     match report.wrong {
         0 => Ok(()),
@@ -184,6 +185,18 @@ async fn check_dingtalk(config: &Config, report: &mut Report) -> Result<(), Fail
         let opened = stream::probe(http.client(), api_url, account).await;
         let opened = opened.map(|()| "credentials are taken, Stream Mode is on".to_owned());
         report.result(&name, &opened)?;
+    }
+    Ok(())
+}
+
+/// Robots cannot be asked anything: whatever their webhook is sent is shown in the group.
+fn show_robots(config: &Config, report: &mut Report) -> Result<(), Failure> {
+    for (name, robot) in &config.webhooks {
+        let text = match robot.paused {
+            true => "is paused by the configuration",
+            false => "is a custom robot; only a message would prove its webhook",
+        };
+        report.line(Grade::Note, &format!("account {name}"), text)?;
     }
     Ok(())
 }

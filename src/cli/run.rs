@@ -33,7 +33,7 @@ pub(super) async fn execute(args: RunArgs) -> Result<(), Failure> {
     let life = Life::begin(&config, reload)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        accounts = config.accounts.len(),
+        accounts = config.account_names().count(),
         "bridge starts"
     );
     let ended = life.spend(|stop, reload| serve(config, stop, reload)).await;

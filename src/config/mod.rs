@@ -76,6 +76,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// The names of all accounts, of both kinds.
+    pub fn account_names(&self) -> impl Iterator<Item = &AccountName> {
+        self.accounts.keys().chain(self.webhooks.keys())
+    }
+
+    /// Whether there is an account of this name, of either kind.
+    pub fn serves(&self, account: &AccountName) -> bool {
+        self.accounts.contains_key(account) || self.webhooks.contains_key(account)
+    }
+
     /// Refuses a configuration without accounts: a bridge needs one, commands such as `send` do not.
     ///
     /// # Errors

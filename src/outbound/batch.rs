@@ -45,7 +45,7 @@ impl Audience {
     pub(super) fn users(&self) -> &[String] {
         match self {
             Self::Users(users) => users,
-            Self::Group(_) | Self::Outsider => &[],
+            Self::Group(_) | Self::Outsider | Self::OwnGroup => &[],
         }
     }
 

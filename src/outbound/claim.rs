@@ -290,6 +290,7 @@ fn judge(record: Option<Record>, publication: Publication, derived: bool) -> Jud
     }
     match record.state {
         State::Pending { progress, .. } => Judgement::Free(progress),
+        State::Sending { progress, .. } if progress.repeatable => Judgement::Free(progress),
         State::Sending {
             since, progress, ..
         } => Judgement::UnderWay { since, progress },

@@ -10,6 +10,7 @@ use super::desk::{LetGo, Patience};
 use super::mover::Mover;
 use super::receipt::Published;
 use super::resolve::{self, Refusal};
+use super::robot;
 
 /// Where a bare request belongs.
 pub(super) struct Destination {
@@ -53,6 +54,30 @@ impl Mover {
             return astray(Some(named), refusal);
         }
         let account = named.or_else(|| request.account.clone());
+        let robot = account.clone().or_else(|| self.served.only());
+        if let Some(robot) = robot.filter(|account| self.served.is_robot(account)) {
+            return Ok(match &request.to {
+                None => Ok(Destination {
+                    account: robot,
+                    kind: Kind::Group,
+                    chat: robot::CHAT.to_owned(),
+                }),
+                Some(to) if *to == robot::target() => Ok(Destination {
+                    account: robot,
+                    kind: Kind::Group,
+                    chat: robot::CHAT.to_owned(),
+                }),
+                Some(_) => Err(Astray {
+                    refusal: Refusal::new(
+                        DeadReason::Target,
+                        format!(
+                            "account `{robot}` is a custom robot, which speaks in its own group only; leave `to` out"
+                        ),
+                    ),
+                    account: Some(robot),
+                }),
+            });
+        }
         let Some(target) = &request.to else {
             let detail = "a bare subject says nothing about the chat; add `to`, or publish to <prefix>.outbound.<account>.<group|user>.<id>";
             let refusal = Refusal::new(DeadReason::Target, detail);

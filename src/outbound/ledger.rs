@@ -64,6 +64,9 @@ pub(super) struct Progress {
     pub(super) rest: Option<Vec<String>>,
     /// Users whom DingTalk put off; they come last.
     pub(super) put_off: Vec<Batch>,
+    /// Whether a call may be made again without an answer, as DingTalk shows its key once.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) repeatable: bool,
     /// Whether it is for a list of users, whose calls stand and fall alone.
     pub(super) list: bool,
     /// Path of the last attempt.
@@ -234,6 +237,7 @@ mod tests {
     #[test]
     fn every_state_comes_back_as_it_was_written() {
         let progress = Progress {
+            repeatable: false,
             chunk: 4,
             part: 1,
             parts: 3,

@@ -27,6 +27,7 @@ mod plan;
 mod receipt;
 mod recipients;
 mod resolve;
+mod robot;
 mod route;
 mod scheduled;
 mod served;

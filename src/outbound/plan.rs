@@ -13,6 +13,7 @@ use super::ledger::Progress;
 use super::media::{Done, Freight, Task};
 use super::receipt::Matter;
 use super::resolve::{self, Audience, Job, Refusal};
+use super::robot;
 use super::route::{Path, Webhook, Wish};
 use super::settings::Settings;
 use super::webhooks;
@@ -40,6 +41,11 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Whether DingTalk shows it once, however often it is sent.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self.shipment.recipient, Recipient::CustomRobot { .. })
+    }
+
     /// The users that are addressed; none for a group or a session.
     pub(super) fn users(&self) -> &[String] {
         match &self.shipment.recipient {
@@ -118,14 +124,9 @@ impl Plan {
     }
 
     /// The next attempt, on the path that is right now.
-    pub(super) fn leg(&mut self, progress: &Progress) -> Result<Leg, Refusal> {
-        let webhook = self.webhook();
-        let via = match self.wish.path(webhook) {
-            Path::OpenApi => Via::Openapi,
-            Path::Webhook => Via::Webhook,
-            Path::Nowhere(why) => return Err(Refusal::new(DeadReason::Target, why)),
-        };
-        let recipient = self.recipient(via, progress)?;
+    pub(super) fn leg(&mut self, matter: &Matter<'_>, progress: &Progress) -> Result<Leg, Refusal> {
+        let via = self.via()?;
+        let recipient = self.recipient(via, matter, progress)?;
         if !self.goes_on(via, progress) {
             return Err(Refusal::new(
                 DeadReason::Refused,
@@ -147,6 +148,18 @@ impl Plan {
         })
     }
 
+    fn via(&mut self) -> Result<Via, Refusal> {
+        if self.job.audience == Audience::OwnGroup {
+            return Ok(Via::Webhook);
+        }
+        let webhook = self.webhook();
+        match self.wish.path(webhook) {
+            Path::OpenApi => Ok(Via::Openapi),
+            Path::Webhook => Ok(Via::Webhook),
+            Path::Nowhere(why) => Err(Refusal::new(DeadReason::Target, why)),
+        }
+    }
+
     /// Takes the webhook out of the plan: DingTalk says that it is of no use.
     pub(super) fn forget_webhook(&mut self) {
         self.session = None;
@@ -166,7 +179,12 @@ impl Plan {
         }
     }
 
-    fn recipient(&self, via: Via, progress: &Progress) -> Result<Recipient, Refusal> {
+    fn recipient(
+        &self,
+        via: Via,
+        matter: &Matter<'_>,
+        progress: &Progress,
+    ) -> Result<Recipient, Refusal> {
         if via == Via::Webhook
             && let Some(session) = &self.session
         {
@@ -179,6 +197,9 @@ impl Plan {
             Audience::Group(id) => Ok(Recipient::Group(id.clone())),
             Audience::Users(_) => Ok(Recipient::Users(progress.users(&self.job.audience))),
             Audience::Outsider => Err(resolve::refused_conversation(&self.job.chat)),
+            Audience::OwnGroup => Ok(Recipient::CustomRobot {
+                msg_uuid: robot::msg_uuid(matter, progress.part),
+            }),
         }
     }
 
@@ -286,8 +307,29 @@ async fn session(
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Publication;
+    use super::super::receipt::Published;
     use super::*;
-    use crate::message::{Content, Kind, Mentions, Secret};
+    use crate::message::{AccountName, Content, Kind, Mentions, RequestId, Secret};
+
+    fn leg(plan: &mut Plan, progress: &Progress) -> Result<Leg, Refusal> {
+        let published = Published {
+            subject: String::new(),
+            headers: Vec::new(),
+            payload: bytes::Bytes::new(),
+            publication: Publication {
+                seq: 1,
+                at: Timestamp::from_millis(1),
+            },
+        };
+        let matter = Matter {
+            account: &AccountName::parse("sales").unwrap(),
+            id: &RequestId::parse("r").unwrap(),
+            published: &published,
+            subject: None,
+        };
+        plan.leg(&matter, progress)
+    }
 
     fn plan(content: Content, mention: Mentions) -> Plan {
         let job = Job {
@@ -308,7 +350,7 @@ mod tests {
             session: Some(SessionEntry {
                 url: Secret::new("https://oapi.dingtalk.com/robot/sendBySession?session=x"),
                 expires_at: Timestamp::now().after(std::time::Duration::from_secs(3600)),
-                account: crate::message::AccountName::parse("sales").unwrap(),
+                account: AccountName::parse("sales").unwrap(),
                 kind: Kind::Group,
                 chat: "cidA==".into(),
                 conversation: None,
@@ -327,7 +369,7 @@ mod tests {
             ..Mentions::default()
         };
         let mut plan = plan(Content::Text(text), mention);
-        let first = plan.leg(&Progress::default()).unwrap();
+        let first = leg(&mut plan, &Progress::default()).unwrap();
         assert_eq!(first.via, Via::Webhook);
         assert!(first.parts > 2);
         let progress = Progress {
@@ -339,7 +381,7 @@ mod tests {
         plan.forget_webhook();
         let sent = plan.bodies(Via::Webhook).to_vec();
         let robot = plan.bodies(Via::Openapi).to_vec();
-        let leg = plan.leg(&progress);
+        let leg = leg(&mut plan, &progress);
         if same_text(&sent[0], &robot[0]) {
             assert_eq!(leg.unwrap().shipment.body, robot[1]);
         } else {
@@ -354,7 +396,7 @@ mod tests {
             msg_param: serde_json::json!({"content": "a"}),
         };
         let mut plan = plan(Content::Raw(raw), Mentions::default());
-        let leg = plan.leg(&Progress::default()).unwrap();
+        let leg = leg(&mut plan, &Progress::default()).unwrap();
         assert_eq!((leg.via, leg.parts), (Via::Openapi, 1));
         assert_eq!(leg.shipment.recipient, Recipient::Group("cidA==".into()));
     }
@@ -368,8 +410,8 @@ mod tests {
             refused_users: vec!["b".into()],
             ..Progress::default()
         };
-        assert_eq!(plan.leg(&progress).unwrap().users(), ["a", "c"]);
+        assert_eq!(leg(&mut plan, &progress).unwrap().users(), ["a", "c"]);
         progress.rest = Some(vec!["c".into()]);
-        assert_eq!(plan.leg(&progress).unwrap().users(), ["c"]);
+        assert_eq!(leg(&mut plan, &progress).unwrap().users(), ["c"]);
     }
 }

@@ -9,7 +9,7 @@ use crate::message::{
 };
 
 use super::settings::Settings;
-use super::{media, recipients};
+use super::{media, recipients, robot};
 
 /// Longest piece of a foreign text in a refusal, in characters.
 const QUOTED: usize = 120;
@@ -101,6 +101,8 @@ pub(super) enum Audience {
     Group(String),
     /// A 1:1 chat that is known by its conversation only: a session webhook alone reaches it.
     Outsider,
+    /// The one group of a custom robot.
+    OwnGroup,
 }
 
 /// Reads idempotency key and request.
@@ -242,17 +244,24 @@ pub(super) fn check(
         Some(Target::ReplyTo(inbound)) => Some(inbound.clone()),
         _ => None,
     };
-    Ok(Job {
+    let job = Job {
         kind: *kind,
         chat: id.clone(),
-        audience: audience(target)?,
+        audience: match &settings.custom_robot {
+            Some(_) => Audience::OwnGroup,
+            None => audience(target)?,
+        },
         content,
         mention: request.mention.clone().unwrap_or_default(),
         via: request.via,
         reply_to,
         expires_at: request.expires_at,
         priority: request.priority.unwrap_or_default(),
-    })
+    };
+    if let Some(keywords) = &settings.custom_robot {
+        robot::check(&job, keywords)?;
+    }
+    Ok(job)
 }
 
 pub(super) fn same_account(account: &AccountName, request: &Request) -> Result<(), Refusal> {
@@ -374,6 +383,7 @@ mod tests {
             mention_all: false,
             card_template: None,
             card_key: "content".into(),
+            custom_robot: None,
         };
         check(&address.unwrap(), &reading.request?, &settings)
     }

@@ -54,6 +54,8 @@ impl Wish {
     pub(super) fn of(job: &Job) -> Self {
         let (reason, one_chat) = match &job.audience {
             Audience::Outsider => (Preference::Only, true),
+            // The webhook of the robot is no session's.
+            Audience::OwnGroup => (Preference::None, true),
             Audience::Users(users) if users.len() > 1 => (Preference::None, false),
             Audience::Users(_) | Audience::Group(_) => {
                 let better = job.reply_to.is_some() || !job.mention.is_empty();

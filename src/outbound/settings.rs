@@ -11,6 +11,9 @@ pub struct Settings {
     pub card_template: Option<String>,
     /// Variable of that template that is streamed.
     pub card_key: String,
+    /// Keywords of a custom robot, of which a message must contain one unless there are none; absent
+    /// for an app.
+    pub custom_robot: Option<Vec<String>>,
 }
 
 impl Settings {
@@ -20,6 +23,7 @@ impl Settings {
             mention_all: true,
             card_template: None,
             card_key: String::new(),
+            custom_robot: None,
         }
     }
 }
@@ -30,6 +34,18 @@ impl From<&config::Account> for Settings {
             mention_all: account.mention_all,
             card_template: account.card_template.clone(),
             card_key: account.card_key.clone(),
+            custom_robot: None,
+        }
+    }
+}
+
+impl From<&config::WebhookAccount> for Settings {
+    fn from(account: &config::WebhookAccount) -> Self {
+        Self {
+            mention_all: account.mention_all,
+            card_template: None,
+            card_key: String::new(),
+            custom_robot: Some(account.keywords.clone()),
         }
     }
 }

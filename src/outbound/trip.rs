@@ -18,6 +18,7 @@ use super::media::names_unknown_media;
 use super::plan::{Leg, Plan};
 use super::receipt::{Cause, Matter};
 use super::resolve::Refusal;
+use super::robot;
 use super::verdict::{Halt, Stage, Verdict, verdict};
 
 /// Most that a wait grows at random, so that lanes do not march in step.
@@ -96,12 +97,13 @@ impl<'a> Trip<'a> {
         {
             return Ok(step);
         }
-        let leg = match self.plan.leg(&self.hold.progress) {
+        let leg = match self.plan.leg(self.matter, &self.hold.progress) {
             Ok(leg) => leg,
             Err(refusal) => return Ok(self.unfit(refusal)),
         };
         self.hold.progress.parts = leg.parts;
         self.hold.progress.via = Some(leg.via);
+        self.hold.progress.repeatable = leg.is_repeatable();
         let priority = self.plan.job.priority;
         let ready = self.sender.ready(&leg, priority);
         let Some((pass, prepared)) = self.within(ready).await? else {
@@ -251,7 +253,14 @@ impl<'a> Trip<'a> {
         (stage, via): (Stage, Via),
         pass: Pass<'a>,
     ) -> Result<Step, LetGo> {
-        let decided = verdict(error.class, stage, via);
+        let decided = match verdict(error.class, stage, via) {
+            Verdict::Uncertain
+                if self.hold.progress.repeatable && self.refusals < robot::ANSWERLESS =>
+            {
+                Verdict::Again(Duration::ZERO)
+            }
+            other => other,
+        };
         if stage == Stage::Sending && error.class.billed() {
             let cost = &mut self.hold.progress.cost;
             *cost = cost.saturating_add(1);

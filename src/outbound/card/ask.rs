@@ -244,6 +244,12 @@ impl Place {
                     ));
                 }
             },
+            Audience::OwnGroup => {
+                return Err(Refusal::new(
+                    DeadReason::Malformed,
+                    "a custom robot shows no cards; send text, markdown, link or action_card",
+                ));
+            }
             Audience::Outsider => {
                 self.outsider = true;
                 Chat::user(&job.chat)

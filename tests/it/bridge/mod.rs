@@ -8,6 +8,7 @@
 mod acknowledges;
 mod answers_cards;
 mod counts_once;
+mod custom_robots;
 mod keeps_order;
 mod keeps_secrets;
 mod media;

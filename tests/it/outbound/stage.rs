@@ -112,6 +112,7 @@ impl Stage {
                 mention_all: true,
                 card_template: None,
                 card_key: "content".to_owned(),
+                custom_robot: None,
             },
             standings: Standings::default(),
             timings: timings(),

@@ -47,6 +47,11 @@ impl Setup {
         }
     }
 
+    /// Where the simulated DingTalk is.
+    pub(crate) fn dingtalk_url(&self) -> &str {
+        &self.dingtalk_url
+    }
+
     /// More keys of the broker.
     pub(crate) fn nats(mut self, keys: &str) -> Self {
         self.nats.push_str(keys);
