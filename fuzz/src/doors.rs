@@ -55,17 +55,20 @@ pub fn frame(input: &[u8]) {
     let body = String::from_utf8(body).expect("a body is UTF-8");
     serde_json::from_str::<IgnoredAny>(&body).expect("a body is JSON");
     serde_json::from_str::<Inbound<'_>>(&body).expect("a body is read again");
-    // DingTalk writes the headers; no person and no form reaches them.
-    let headers = [
-        Some(&frame.topic),
-        frame.message_id.as_ref(),
-        frame.event_type.as_ref(),
-        frame.event_id.as_ref(),
+    // DingTalk writes headers and ids; no person and no form reaches them.
+    let ids = [
+        Some(frame.topic.as_str()),
+        frame.message_id.as_deref(),
+        frame.event_type.as_deref(),
+        frame.event_id.as_deref(),
+        reading.dedup_id.as_deref(),
+        reading.chat.as_ref().map(|chat| chat.id.as_ref()),
+        Some(reading.chat_key.as_ref()),
     ];
-    let told = headers
+    let told = ids
         .into_iter()
         .flatten()
-        .any(|text| text.contains("sendBySession"));
+        .any(|id| id.contains("sendBySession"));
     assert!(told || !body.contains("sendBySession?session="), "{body}");
 }
 

@@ -7,7 +7,7 @@ use std::io;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Begins the colours that the formatter writes; it escapes those in values itself.
+/// Begins the colours that the formatter writes; whatever else begins with it is a value's.
 const ESCAPE: char = '\u{1b}';
 
 /// Makes writers that take one event at a time.
@@ -40,12 +40,13 @@ fn on_one_line(event: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(event);
     };
     let body = text.strip_suffix('\n').unwrap_or(text);
-    if !body.chars().any(breaks) {
+    if !body.chars().any(|c| breaks(c) || c == ESCAPE) {
         return Cow::Borrowed(event);
     }
     let mut line = String::with_capacity(text.len() + 16);
-    for c in body.chars() {
-        if breaks(c) {
+    for (at, c) in body.char_indices() {
+        let colour = || is_colour(body.get(at + c.len_utf8()..).unwrap_or_default());
+        if breaks(c) || (c == ESCAPE && !colour()) {
             // Writing to a String cannot fail.
             let _ = write!(line, "{}", c.escape_default());
         } else {
@@ -54,6 +55,13 @@ fn on_one_line(event: &[u8]) -> Cow<'_, [u8]> {
     }
     line.push_str(text.get(body.len()..).unwrap_or_default());
     Cow::Owned(line.into_bytes())
+}
+
+/// Whether what follows an escape only sets a colour: `[`, numbers, `m`.
+fn is_colour(rest: &str) -> bool {
+    let numbers = |c: char| c.is_ascii_digit() || c == ';';
+    rest.strip_prefix('[')
+        .is_some_and(|rest| rest.trim_start_matches(numbers).starts_with('m'))
 }
 
 fn breaks(c: char) -> bool {
