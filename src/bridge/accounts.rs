@@ -103,7 +103,11 @@ impl Running {
     /// Starts a custom robot, which only sends.
     fn start_robot(&mut self, name: &AccountName, robot: &config::WebhookAccount) {
         let paused = robot.paused;
-        self.health.account(name, |health| health.paused = paused);
+        self.health.account(name, |health| {
+            health.paused = paused;
+            health.sends_only = true;
+            health.links.clear();
+        });
         if paused {
             info!(dingtalk.account = %name, "account is paused");
             return;
@@ -128,6 +132,7 @@ impl Running {
         let connections = if paused { 0 } else { account.connections };
         self.health.account(name, |health| {
             health.paused = paused;
+            health.sends_only = false;
             let down = |slot| (slot, LinkState::Down("starting".to_owned()));
             health.links = (0..connections).map(down).collect();
         });

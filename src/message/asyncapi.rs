@@ -9,7 +9,7 @@ use super::{Subjects, Verb, header};
 const SCHEMA_FORMAT: &str = "application/schema+json;version=draft-2020-12";
 
 /// One kind of message: name, schema, what it is.
-const MESSAGES: [(&str, &str, &str); 5] = [
+const MESSAGES: [(&str, &str, &str); 6] = [
     (
         "inbound",
         "inbound",
@@ -29,7 +29,12 @@ const MESSAGES: [(&str, &str, &str); 5] = [
     (
         "status",
         "status",
-        "A link that changed, or what became of a media item",
+        "A link that changed, what became of a media item, how the quota stands, a stranger that reads too",
+    ),
+    (
+        "cardReply",
+        "card-reply",
+        "What a press on a card changes at once",
     ),
 ];
 
@@ -133,6 +138,16 @@ fn channels(subjects: &Subjects) -> Value {
             "deadLetter", "What was given up"),
         "status": channel(&format!("{}.{{account}}", subjects.branch("status")), "STATUS", "status",
             "Link changes and media that was stored or could not be, the newest of each account"),
+        "cardPress": {
+            "address": format!("{}.card.{{account}}", subjects.branch("api")),
+            "description": "Core NATS, no stream: the bridge asks whoever listens what a press on a card changes, \
+                and waits 1.5 s; without anybody the press is answered empty",
+            "parameters": {"account": reference("#/components/parameters/account")},
+            "messages": {
+                "inbound": reference("#/components/messages/inbound"),
+                "cardReply": reference("#/components/messages/cardReply"),
+            },
+        },
     })
 }
 
@@ -183,6 +198,16 @@ fn operations() -> Value {
         "receipt": operation("send", "receipt", "The bridge stores the outcome of a request"),
         "giveUp": operation("send", "dead", "The bridge stores what it gives up"),
         "tell": operation("send", "status", "The bridge tells how its links and media stand"),
+        "askAboutPress": {
+            "action": "send",
+            "channel": reference("#/channels/cardPress"),
+            "summary": "The bridge asks what a press on a card changes at once",
+            "messages": [reference("#/channels/cardPress/messages/inbound")],
+            "reply": {
+                "channel": reference("#/channels/cardPress"),
+                "messages": [reference("#/channels/cardPress/messages/cardReply")],
+            },
+        },
     })
 }
 
@@ -270,6 +295,7 @@ fn headers(message: &str) -> Map<String, Value> {
         "outbound" => &outbound,
         "receipt" => &receipt,
         "status" => &status,
+        "cardReply" => &[],
         _ => &dead,
     };
     listed

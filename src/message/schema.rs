@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::verb_schema::verbs;
-use super::{DeadLetter, Inbound, Receipt, Request, Status};
+use super::{CardReply, DeadLetter, Inbound, Receipt, Request, Status};
 
 /// Contents of a request; exactly one is given.
 const CONTENTS: [&str; 11] = [
@@ -32,11 +32,11 @@ pub(super) enum Writer {
 }
 
 /// The schemas (JSON Schema 2020-12) by name: `inbound`, `outbound`, `receipt`, `dead-letter`,
-/// `status`, `verbs`.
+/// `status`, `verbs`, `card-reply`.
 ///
 /// What the bridge writes may gain members in later versions, so those schemas are open; requests
 /// are closed, as the bridge refuses unknown keys.
-pub fn schemas() -> [(&'static str, Value); 6] {
+pub fn schemas() -> [(&'static str, Value); 7] {
     [
         ("inbound", inbound()),
         ("outbound", outbound()),
@@ -57,6 +57,14 @@ pub fn schemas() -> [(&'static str, Value); 6] {
             ),
         ),
         ("verbs", verbs()),
+        (
+            "card-reply",
+            schema_of::<CardReply>(
+                "card-reply",
+                "What a press on a card changes at once",
+                Writer::Client,
+            ),
+        ),
     ]
 }
 

@@ -44,6 +44,8 @@ fn account(page: &mut String, name: &AccountName, health: &AccountHealth, now: T
     let up = health.links.values().filter(|link| **link == LinkState::Up);
     let state = if health.paused {
         "paused".to_owned()
+    } else if health.sends_only {
+        "sends only".to_owned()
     } else {
         format!("{} of {} links up", up.count(), health.links.len())
     };

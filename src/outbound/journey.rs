@@ -214,7 +214,7 @@ impl Sender {
         let plan = match request {
             Ok(request) => {
                 let by = (&self.desk, &self.settings);
-                Plan::make(by, matter, &request, stop).await?
+                Box::pin(Plan::make(by, matter, &request, stop)).await?
             }
             Err(refusal) => Err(refusal),
         };

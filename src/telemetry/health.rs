@@ -34,6 +34,9 @@ pub enum PartState {
 pub struct AccountHealth {
     /// Paused by configuration.
     pub paused: bool,
+    /// Whether it is a custom robot, which has no links.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sends_only: bool,
     /// Links by slot.
     pub links: BTreeMap<usize, LinkState>,
     /// Why sends are parked, when they are.
@@ -133,12 +136,12 @@ impl Health {
     }
 
     /// A copy of the board. Ready means: every part is up, and every account that is not paused has
-    /// all of its links up.
+    /// all of its links up and its sends go out.
     pub fn snapshot(&self) -> Snapshot {
         let board = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let up = |health: &AccountHealth| {
             health.paused
-                || (!health.links.is_empty()
+                || ((health.sends_only || !health.links.is_empty())
                     && health.links.values().all(|link| *link == LinkState::Up)
                     && health.sends_parked.is_none())
         };

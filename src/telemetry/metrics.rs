@@ -351,9 +351,7 @@ impl Metrics {
         };
         self.0.media.get_or_create(&labels).inc();
     }
-}
 
-impl Metrics {
     /// How an account stands against its quota.
     pub fn quota(&self, account: &AccountName, standing: &QuotaStanding) {
         let label = label(account);
@@ -373,10 +371,8 @@ impl Metrics {
 
     /// Live replicas, this one included.
     pub fn replicas(&self, live: usize) {
-        self.0
-            .fleet
-            .replicas
-            .set(i64::try_from(live).unwrap_or(i64::MAX));
+        let live = i64::try_from(live).unwrap_or(i64::MAX);
+        self.0.fleet.replicas.set(live);
     }
 }
 

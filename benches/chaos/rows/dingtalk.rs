@@ -118,7 +118,9 @@ fn telling_calls() -> [Named; 3] {
     ]
 }
 
-fn refused_calls() -> [Named; 10] {
+/// A refusal as busy says that nothing was done (oapi.md, section 9.2), so none of these is applied first:
+/// a 429 or 503 that was would be sent again.
+fn refused_calls() -> [Named; 9] {
     use CallRefusal::{
         Busy, GatewayTimeout, Html, InvalidToken, ServiceBusy, SystemError, UnknownSendResult,
     };
@@ -135,7 +137,6 @@ fn refused_calls() -> [Named; 10] {
         ("HTML body, 30 times", refuse(Html, 30)),
         ("empty 200, 30 times", reject(200)),
         ("empty 502, 30 times", reject(502)),
-        ("503 after applying, 20 times", apply_then_fail(503)),
     ]
 }
 

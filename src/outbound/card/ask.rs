@@ -231,6 +231,12 @@ impl Place {
     }
 
     fn settle(&mut self, address: &OutboundAddress, settings: &Settings) -> Result<(), Refusal> {
+        if settings.custom_robot.is_some() {
+            return Err(Refusal::new(
+                DeadReason::Malformed,
+                "a custom robot shows no cards; send text, markdown, link or action_card",
+            ));
+        }
         // What a message in its place would be refused for, the card is refused for too.
         let job: Job = resolve::check(address, &in_words(&self.plain, OWN.to_owned()), settings)?;
         let chat = match &job.audience {
@@ -244,13 +250,7 @@ impl Place {
                     ));
                 }
             },
-            Audience::OwnGroup => {
-                return Err(Refusal::new(
-                    DeadReason::Malformed,
-                    "a custom robot shows no cards; send text, markdown, link or action_card",
-                ));
-            }
-            Audience::Outsider => {
+            Audience::Outsider | Audience::OwnGroup => {
                 self.outsider = true;
                 Chat::user(&job.chat)
             }
