@@ -14,7 +14,7 @@ demo: ## Broker, simulated DingTalk, bridge and an echo agent tell their story (
 test: ## Everything, on a real broker and with DingTalk's official SDK clients
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	BRIDGE_TEST_NATS_SERVER="$$server" cargo test --locked
+	BRIDGE_TEST_NATS_SERVER="$$server" RUST_TEST_THREADS=$$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) cargo test --locked
 
 bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@scripts/sdk-clients

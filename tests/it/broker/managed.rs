@@ -34,7 +34,9 @@ fn runs(pid: u32) -> bool {
 #[tokio::test]
 async fn it_is_started_revived_after_a_kill_and_stopped() {
     let dir = TempDir::new().unwrap();
-    let server = ManagedServer::start(None, dir.path(), 0).await.unwrap();
+    let server = ManagedServer::start(Some(&program()), dir.path(), 0)
+        .await
+        .unwrap();
     let (url, pid, port) = (server.url(), server.pid().unwrap(), server.port());
     assert!(connects(&url).await);
     let context = async_nats::jetstream::new(async_nats::connect(&url).await.unwrap());
@@ -64,7 +66,9 @@ async fn it_is_started_revived_after_a_kill_and_stopped() {
 #[tokio::test]
 async fn a_server_that_a_killed_bridge_left_behind_is_stopped_first() {
     let dir = TempDir::new().unwrap();
-    let server = ManagedServer::start(None, dir.path(), 0).await.unwrap();
+    let server = ManagedServer::start(Some(&program()), dir.path(), 0)
+        .await
+        .unwrap();
     let config = dir.path().canonicalize().unwrap().join("nats-server.conf");
     server.stop().await;
     let mut orphan = Command::new(program())
@@ -79,7 +83,9 @@ async fn a_server_that_a_killed_bridge_left_behind_is_stopped_first() {
     .await;
     // A killed child of this test stays a zombie until it is waited for.
     let waiting = tokio::task::spawn_blocking(move || orphan.wait());
-    let server = ManagedServer::start(None, dir.path(), 0).await.unwrap();
+    let server = ManagedServer::start(Some(&program()), dir.path(), 0)
+        .await
+        .unwrap();
     waiting.await.unwrap().unwrap();
     assert!(connects(&server.url()).await);
     server.stop().await;
@@ -90,14 +96,18 @@ async fn a_taken_port_a_used_folder_and_a_missing_program_are_named() {
     let dir = TempDir::new().unwrap();
     let port = free_port();
     let _taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let error = ManagedServer::start(None, dir.path(), port)
+    let error = ManagedServer::start(Some(&program()), dir.path(), port)
         .await
         .unwrap_err();
     assert!(matches!(error, ManagedError::PortTaken(taken) if taken == port));
     assert!(error.to_string().contains("nats.port"));
 
-    let server = ManagedServer::start(None, dir.path(), 0).await.unwrap();
-    let error = ManagedServer::start(None, dir.path(), 0).await.unwrap_err();
+    let server = ManagedServer::start(Some(&program()), dir.path(), 0)
+        .await
+        .unwrap();
+    let error = ManagedServer::start(Some(&program()), dir.path(), 0)
+        .await
+        .unwrap_err();
     assert!(matches!(error, ManagedError::Busy(_)), "{error}");
     server.stop().await;
 
