@@ -205,11 +205,15 @@ impl Plot<'_> {
         }
         let queue = self.stream("OUTBOUND");
         self.api(&format!("STREAM.MSG.DELETE.{queue}"));
+        self.api(&format!("STREAM.MSG.DELETE.{}", self.stream("SCHEDULE")));
         self.api(&format!("CONSUMER.UNPIN.{queue}.*"));
         self.rights
             .subscribe
             .push(self.nats.subjects.all("receipt"));
         self.rights.subscribe.push(self.nats.subjects.all("api"));
+        // Whoever says what a press on a card changes.
+        let responders = format!("{}.card.*", self.nats.subjects.branch("api"));
+        self.publish(responders);
         self.rights.subscribe.push("$SRV.>".to_owned());
         self.rights.answers = true;
     }

@@ -30,7 +30,7 @@ pub(super) enum NoCard {
 
 const NO_TEMPLATE: &str = "the account has no card template: set card_template to the id of a published one, or give `fallback` a text";
 const NO_REACH: &str = "a card reaches nobody without a staffId; give `fallback` a text";
-const BRAKED: &str = "the quota of the month runs short, and cards are given up for it; give `fallback` a text, or raise monthly_quota";
+const BRAKED: &str = "the quota of the month runs short, and cards are given up for it; give `fallback` a text, or raise the account's `quota`";
 
 impl From<NoCard> for Cause {
     fn from(why: NoCard) -> Self {
