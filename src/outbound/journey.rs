@@ -137,6 +137,10 @@ impl Sender {
             Err(refusal) => Err(refusal),
         };
         let request = match request {
+            Ok(request) => Ok(Box::pin(self.notifying(&matter, request, stop)).await?),
+            Err(refusal) => Err(refusal),
+        };
+        let request = match request {
             Ok(request) => match self.ask_of_card(&matter, &request) {
                 Some(Ok(ask)) => {
                     return Ok(Box::pin(card::board(self, (held, reading.key, ask), stop)).await);

@@ -22,6 +22,7 @@ mod ledger;
 mod loading;
 mod media;
 mod mover;
+mod notify;
 mod places;
 mod plan;
 mod receipt;

@@ -1,7 +1,7 @@
 //! Cards by their verbs: created, updated, streamed into, finished and failed.
 
-use nats_dingtalk::message::{Outcome, Via};
-use nats_dingtalk::sim::{CARD_PATH, CallRefusal, CardState, Fault};
+use nats_dingtalk::message::{Kind, Outcome, Via};
+use nats_dingtalk::sim::{CARD_PATH, CallRefusal, CardState, Fault, Message};
 use serde_json::json;
 
 use super::stage::Stage;
@@ -198,4 +198,30 @@ async fn a_card_request_that_names_no_card_or_chat_is_a_dead_letter_with_the_rea
         );
     }
     assert_eq!(stage.dead().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mention_goes_by_card_where_no_webhook_is_alive_since_nothing_else_notifies() {
+    let stage = with_cards().await;
+    let _line = stage.start("sales");
+    let group = format!(".sales.group.{GROUP}");
+    let body = json!({"id": "m1", "text": "@u1 look", "mention": {"users": ["u1"]}});
+    stage.publish(&group, body).await;
+    let receipt = stage.receipt("sales", "m1").await;
+    assert_eq!(
+        (receipt.outcome, receipt.via),
+        (Outcome::Sent, Some(Via::Card))
+    );
+    let card = stage.sim.card(&receipt.out_track_id.unwrap()).unwrap();
+    assert_eq!(card.text(), "@u1 look");
+    assert_eq!(card.state, CardState::Finished, "it does not spin");
+    assert!(card.deliveries[0].at_users.contains(&"u1".to_owned()));
+
+    // While a webhook lives it is cheaper and notifies as well.
+    let said = Message::in_group(GROUP, "u1", "hello");
+    stage.hear("sales", said, Kind::Group).await;
+    let body = json!({"id": "m2", "text": "@u1 again", "mention": {"users": ["u1"]}});
+    stage.publish(&group, body).await;
+    let receipt = stage.receipt("sales", "m2").await;
+    assert_eq!(receipt.via, Some(Via::Webhook));
 }
