@@ -119,11 +119,10 @@ impl Shares {
             (false, true) => mine.max(floor),
         };
         let left = whole.saturating_sub(theirs);
-        if wanted > mine {
-            wanted.min(left.max(mine)).min(most)
-        } else if mine > left && largest {
-            // The rate was cut: who holds most gives up what is too much.
-            wanted.min(left)
+        // When the rate was cut, who holds most gives up what is too much.
+        let kept = if mine > left && largest { left } else { mine };
+        if wanted > kept {
+            wanted.min(left.max(kept)).min(most)
         } else {
             wanted.min(most)
         }
@@ -237,6 +236,14 @@ mod tests {
         let mut purse = Purse::default();
         purse.lanes.insert("send_user".into(), shares);
         assert_eq!(Purse::decode(&purse.encode()), purse);
+    }
+
+    #[test]
+    fn a_cut_below_the_number_of_replicas_leaves_some_with_nothing() {
+        let mut shares = Shares::default();
+        let idle = [false; 4];
+        rounds(&mut shares, 20, &idle);
+        assert_eq!(rounds(&mut shares, 2, &idle).iter().sum::<usize>(), 2);
     }
 
     proptest! {
