@@ -160,7 +160,7 @@ impl Sender {
             Claim::Ended(done) => End::Ours(done),
             Claim::Mine(hold) => {
                 failpoint!("request.claimed");
-                self.send(&matter, hold, request, stop).await?
+                Box::pin(self.send(&matter, hold, request, stop)).await?
             }
         };
         let served = match &done {
