@@ -1,5 +1,5 @@
 //! Named places on the way of a frame and of a request where a chaos run kills or pauses the process.
-//! Only a build with `--cfg failpoints` has them; in every other build [`failpoint!`] is nothing.
+//! Only a build with `--cfg failpoints` has them; in every other build `failpoint!` is nothing.
 //!
 //! `FAILPOINT=<name>:<pass>` kills the process at that pass of the place, without a goodbye and
 //! without flushing anything; `FAILPOINT=<name>:<pass>:<milliseconds>` freezes the task there instead.

@@ -45,7 +45,7 @@ pub(super) struct Trip<'a> {
 pub(super) enum Step {
     /// The next one.
     Next,
-    /// The end, of a list as [`verdict::outcome`] has it.
+    /// The end, of a list as `verdict::outcome` has it.
     Halt(Halt, Option<Cause>),
     /// The end of a message whose only call was not answered.
     InDoubt(Cause),
