@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::broker::Broker;
 use crate::process::Process;
 
 /// One way of doing the job.
@@ -98,49 +99,11 @@ pub(crate) struct Setting {
     accounts: u64,
 }
 
-/// A nats-server with the stream that everybody publishes to.
-struct Broker {
-    port: u16,
-    child: std::process::Child,
-}
-
-impl Broker {
-    fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Setting {
     /// Starts the broker and makes the stream as the bridge makes it.
     pub(crate) async fn new(gateway: &str, accounts: u64) -> Self {
         let dir = TempDir::new().unwrap();
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let conf = dir.path().join("nats.conf");
-        let text = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n",
-            dir.path().join("store")
-        );
-        std::fs::write(&conf, text).unwrap();
-        let program =
-            std::env::var("BRIDGE_TEST_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-        let child = Command::new(program)
-            .arg("-c")
-            .arg(&conf)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("nats-server starts; run `make bench`, which fetches it");
-        let nats = Broker { port, child };
+        let nats = Broker::start(dir.path());
         let setting = Self {
             gateway: gateway.to_owned(),
             nats,
@@ -151,21 +114,10 @@ impl Setting {
         setting
     }
 
-    async fn jetstream(&self) -> async_nats::jetstream::Context {
-        loop {
-            if let Ok(client) = async_nats::connect(self.nats.url()).await {
-                let jetstream = async_nats::jetstream::new(client);
-                if jetstream.query_account().await.is_ok() {
-                    return jetstream;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
     async fn stream(&self) {
         use async_nats::jetstream::stream::{Compression, Config};
-        self.jetstream()
+        self.nats
+            .jetstream()
             .await
             .create_stream(Config {
                 name: "DINGTALK_INBOUND".to_owned(),
@@ -182,7 +134,7 @@ impl Setting {
 
     /// Messages in the stream.
     pub(crate) async fn stored(&self) -> u64 {
-        let jetstream = self.jetstream().await;
+        let jetstream = self.nats.jetstream().await;
         let mut stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
         stream.info().await.unwrap().state.messages
     }

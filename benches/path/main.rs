@@ -14,6 +14,7 @@
 )]
 
 mod bare;
+mod broker;
 mod contender;
 mod process;
 mod pusher;

@@ -14,6 +14,8 @@
 )]
 
 mod bare;
+#[path = "../path/broker.rs"]
+mod broker;
 #[path = "../path/process.rs"]
 mod process;
 mod scene;

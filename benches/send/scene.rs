@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::Context;
 use futures_util::StreamExt;
 use futures_util::stream;
 use nats_dingtalk::sim::{CardTemplate, Sim, SimApp, SimOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::broker::Broker;
 use crate::process::Process;
 
 pub(crate) const CLIENT_ID: &str = "dingbench00000000";
@@ -22,16 +23,8 @@ pub(crate) const TEMPLATE: &str = "bench.schema";
 pub(crate) struct Scene {
     pub(crate) sim: Sim,
     pub(crate) rate: u32,
-    port: u16,
-    server: std::process::Child,
+    server: Broker,
     dir: TempDir,
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
 }
 
 impl Scene {
@@ -52,29 +45,10 @@ impl Scene {
         .await
         .unwrap();
         let dir = TempDir::new().unwrap();
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
-        let conf = dir.path().join("nats.conf");
-        let text = format!(
-            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n",
-            dir.path().join("store")
-        );
-        std::fs::write(&conf, text).unwrap();
-        let program =
-            std::env::var("BRIDGE_TEST_NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
-        let server = Command::new(program)
-            .arg("-c")
-            .arg(&conf)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .expect("nats-server starts; run `make bench`, which fetches it");
+        let server = Broker::start(dir.path());
         Self {
             sim,
             rate: limit.unwrap_or(100_000),
-            port,
             server,
             dir,
         }
@@ -101,16 +75,7 @@ impl Scene {
     }
 
     pub(crate) async fn jetstream(&self) -> Context {
-        loop {
-            let url = format!("nats://127.0.0.1:{}", self.port);
-            if let Ok(client) = async_nats::connect(url).await {
-                let jetstream = jetstream::new(client);
-                if jetstream.query_account().await.is_ok() {
-                    return jetstream;
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.server.jetstream().await
     }
 
     /// Publishes texts to 1000 people.
@@ -143,11 +108,11 @@ impl Scene {
     fn config(&self) -> PathBuf {
         let spool = TempDir::new_in(self.dir.path()).unwrap().keep();
         let text = format!(
-            "[nats]\nurl = \"nats://127.0.0.1:{port}\"\n[dingtalk]\napi_url = \"{api}\"\noapi_url = \"{api}\"\n\
+            "[nats]\nurl = \"{url}\"\n[dingtalk]\napi_url = \"{api}\"\noapi_url = \"{api}\"\n\
              [spool]\ndir = {spool:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nfilter = \"warn\"\n\
              [accounts.bench]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{SECRET}\"\nrate = {rate}\n\
              card_template = \"{TEMPLATE}\"\ncard_key = \"content\"\n",
-            port = self.port,
+            url = self.server.url(),
             api = self.sim.api_url(),
             rate = self.rate,
         );

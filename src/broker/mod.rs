@@ -32,6 +32,7 @@ mod service;
 mod strays;
 mod streams;
 mod survey;
+mod sweep;
 mod takeover;
 
 use std::collections::HashSet;

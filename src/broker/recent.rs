@@ -2,16 +2,12 @@
 //! it sends what may have been stored before an outage. It knows no body.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy, pull};
-use futures_util::StreamExt;
-use time::OffsetDateTime;
-use tokio::time::timeout;
 use tracing::warn;
 
 use super::error::BrokerError;
-use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::hub::Hub;
+use super::sweep::{self, Pass, Scope};
 use crate::message::{Timestamp, header};
 
 /// What stands after the prefix in the subjects of a stream, and its name: a consumer sees only what
@@ -23,8 +19,6 @@ const SUBJECTS_PER_CONSUMER: usize = 500;
 const MAX_IDS: usize = 1_000_000;
 /// Messages asked for at a time.
 const BATCH: usize = 1000;
-/// Life of the consumer after the last pull.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// The `Nats-Msg-Id`s of the messages on `subjects` since `since`; of inbound messages, of those that
 /// a policy kept out, and of dead letters.
@@ -40,7 +34,23 @@ pub(super) async fn ids_since(
         let of_stream = subjects.iter().filter(|name| name.starts_with(&branch));
         let of_stream: Vec<&String> = of_stream.collect();
         for chunk in of_stream.chunks(SUBJECTS_PER_CONSUMER) {
-            collect(hub, &stream, chunk, since, &mut ids).await?;
+            let scope = Scope {
+                stream: stream.clone(),
+                from: sweep::from(since),
+                subjects: chunk.iter().map(|&subject| subject.clone()).collect(),
+                headers_only: true,
+                batch: BATCH,
+            };
+            sweep::sweep(hub, scope, |message| {
+                let headers = message.headers.as_ref();
+                let id = headers.and_then(|map| map.get(header::MSG_ID));
+                ids.extend(id.map(|id| id.as_str().to_owned()));
+                Ok(match ids.len() {
+                    MAX_IDS.. => Pass::Enough,
+                    _ => Pass::On,
+                })
+            })
+            .await?;
             if ids.len() >= MAX_IDS {
                 warn!(
                     ids = ids.len(),
@@ -51,71 +61,4 @@ pub(super) async fn ids_since(
         }
     }
     Ok(ids)
-}
-
-async fn collect(
-    hub: &Hub,
-    stream: &str,
-    subjects: &[&String],
-    since: Timestamp,
-    ids: &mut HashSet<String>,
-) -> Result<(), BrokerError> {
-    let consumer = open(hub, stream, subjects, since).await?;
-    let mut left = consumer.cached_info().num_pending;
-    while left > 0 && ids.len() < MAX_IDS {
-        let fetching = consumer.fetch().max_messages(BATCH).messages();
-        let mut batch = fetching.await.map_err(away)?;
-        let before = left;
-        while let Some(message) = timeout(REQUEST_TIMEOUT, batch.next()).await.map_err(away)? {
-            let message = message.map_err(away)?;
-            // What is stored from now on is not asked for.
-            left = left.saturating_sub(1);
-            let id = message
-                .headers
-                .as_ref()
-                .and_then(|map| map.get(header::MSG_ID));
-            ids.extend(id.map(|id| id.as_str().to_owned()));
-        }
-        if left == before {
-            // The rest was removed meanwhile, by age or by hand.
-            break;
-        }
-    }
-    let name = &consumer.cached_info().name;
-    // It would end by itself soon.
-    let _ = hub
-        .consuming()
-        .delete_consumer_from_stream(name, stream)
-        .await;
-    Ok(())
-}
-
-async fn open(
-    hub: &Hub,
-    stream: &str,
-    subjects: &[&String],
-    since: Timestamp,
-) -> Result<Consumer<pull::Config>, BrokerError> {
-    hub.ready().await?;
-    let nanos = i128::from(since.as_millis()) * 1_000_000;
-    let start_time =
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let config = pull::Config {
-        filter_subjects: subjects.iter().map(|&subject| subject.clone()).collect(),
-        deliver_policy: DeliverPolicy::ByStartTime { start_time },
-        replay_policy: ReplayPolicy::Instant,
-        ack_policy: AckPolicy::None,
-        headers_only: true,
-        memory_storage: true,
-        num_replicas: 1,
-        inactive_threshold: IDLE,
-        ..pull::Config::default()
-    };
-    let jetstream = hub.consuming();
-    let created = jetstream.create_consumer_on_stream(config, stream);
-    created.await.map_err(away)
-}
-
-fn away(error: impl std::fmt::Display) -> BrokerError {
-    BrokerError::Away(error.to_string())
 }

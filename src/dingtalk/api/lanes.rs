@@ -47,45 +47,21 @@ impl Lanes {
 
     /// Waits for a slot of the family and takes it.
     pub(super) async fn slot(&self, family: ApiFamily, priority: Priority) {
-        match family {
-            ApiFamily::CustomRobot => self.custom_robot.slot(priority).await,
-            ApiFamily::Gateway
-            | ApiFamily::Token
-            | ApiFamily::SendUser
-            | ApiFamily::SendGroup
-            | ApiFamily::Webhook
-            | ApiFamily::Media
-            | ApiFamily::Card
-            | ApiFamily::CardStream
-            | ApiFamily::Recall
-            | ApiFamily::Emotion
-            | ApiFamily::Contact => {
-                for lane in self.lanes(family).into_iter().flatten() {
-                    lane.slot(priority).await;
-                }
-            }
+        if family == ApiFamily::CustomRobot {
+            return self.custom_robot.slot(priority).await;
+        }
+        for lane in self.lanes(family).into_iter().flatten() {
+            lane.slot(priority).await;
         }
     }
 
     /// Learns from a refusal; the wait that it demands, when it demands one.
     pub(super) fn learn(&self, family: ApiFamily, lesson: Lesson) -> Option<Duration> {
-        match family {
-            ApiFamily::CustomRobot => self.custom_robot.learn(lesson),
-            ApiFamily::Gateway
-            | ApiFamily::Token
-            | ApiFamily::SendUser
-            | ApiFamily::SendGroup
-            | ApiFamily::Webhook
-            | ApiFamily::Media
-            | ApiFamily::Card
-            | ApiFamily::CardStream
-            | ApiFamily::Recall
-            | ApiFamily::Emotion
-            | ApiFamily::Contact => {
-                let lanes = self.lanes(family).into_iter().flatten();
-                lanes.filter_map(|lane| lane.learn(lesson)).max()
-            }
+        if family == ApiFamily::CustomRobot {
+            return self.custom_robot.learn(lesson);
         }
+        let lanes = self.lanes(family).into_iter().flatten();
+        lanes.filter_map(|lane| lane.learn(lesson)).max()
     }
 
     /// Sends a second that may be made now, in the slowest family of sends.
