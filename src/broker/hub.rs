@@ -325,7 +325,7 @@ impl Hub {
         message: &Outgoing,
         extra: &[(&'static str, String)],
     ) -> Result<Stored, BrokerError> {
-        let mut headers = message.wire_headers()?;
+        let mut headers = message.header_map()?;
         for (name, value) in extra {
             // The values are numbers, which hold no line break.
             headers.insert(*name, value.as_str());

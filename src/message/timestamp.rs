@@ -55,26 +55,75 @@ impl Timestamp {
     }
 }
 
+/// Length of `2026-11-20T10:00:00.123Z`.
+const LENGTH: usize = 24;
+/// The beginning of all timestamps.
+const EPOCH: &str = "1970-01-01T00:00:00.000Z";
+
+impl Timestamp {
+    /// The text in ASCII, without the machinery of formatting: it stands four times in every message
+    /// that comes in. `None` outside the years 0 to 9999, which have another form.
+    fn ascii(self) -> Option<[u8; LENGTH]> {
+        let seconds = self.0.div_euclid(1000);
+        let at = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+        let year = u32::try_from(at.year())
+            .ok()
+            .filter(|year| *year < 10_000)?;
+        let (hour, minute, second) = at.to_hms();
+        let milli = u32::try_from(self.0.rem_euclid(1000)).ok()?;
+        let (month, day) = (u8::from(at.month()), at.day());
+        let digit = |number: u32, unit: u32| b'0' + u8::try_from(number / unit % 10).unwrap_or(0);
+        let pair = |number: u8| [b'0' + number / 10, b'0' + number % 10];
+        let ([m, n], [d, e]) = (pair(month), pair(day));
+        let ([h, i], [j, k], [s, t]) = (pair(hour), pair(minute), pair(second));
+        let y = |unit| digit(year, unit);
+        let f = |unit| digit(milli, unit);
+        Some([
+            y(1000),
+            y(100),
+            y(10),
+            y(1),
+            b'-',
+            m,
+            n,
+            b'-',
+            d,
+            e,
+            b'T',
+            h,
+            i,
+            b':',
+            j,
+            k,
+            b':',
+            s,
+            t,
+            b'.',
+            f(100),
+            f(10),
+            f(1),
+            b'Z',
+        ])
+    }
+
+    /// An instant that has no text reads as the epoch.
+    fn with_text<T>(self, read: impl FnOnce(&str) -> T) -> T {
+        match self.ascii() {
+            Some(ascii) => read(std::str::from_utf8(&ascii).unwrap_or(EPOCH)),
+            None => read(EPOCH),
+        }
+    }
+}
+
 impl fmt::Display for Timestamp {
-    /// Writes without going through a formatter description: this is on the path of every frame.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nanos = i128::from(self.0) * 1_000_000;
-        let at =
-            OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let (hour, minute, second, milli) = at.to_hms_milli();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-        )
+        self.with_text(|text| f.write_str(text))
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 
@@ -105,7 +154,25 @@ impl JsonSchema for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_instant_is_written_as_the_standard_wants_it(millis in -62_167_219_200_000_i64..253_402_300_800_000) {
+            let at = Timestamp::from_millis(millis);
+            let text = at.to_string();
+            prop_assert_eq!(text.len(), LENGTH);
+            prop_assert_eq!(Timestamp::parse(&text).unwrap(), at);
+        }
+
+        #[test]
+        fn no_instant_is_without_a_text(millis: i64) {
+            let text = Timestamp::from_millis(millis).to_string();
+            prop_assert!(Timestamp::parse(&text).is_ok());
+        }
+    }
 
     #[test]
     fn writes_and_reads_milliseconds_in_utc() {
