@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use nats_dingtalk::message::Timestamp;
 use nats_dingtalk::sim::{FrameState, FrameView, Sim};
 
-use crate::load::Requested;
+use crate::load::{Requested, is_crowded};
 use crate::support::world::read;
 
 /// How long DingTalk waits for an ack.
@@ -170,14 +170,24 @@ pub(crate) fn recovered(sim: &Sim, fault_ended: Timestamp) -> bool {
     sends_again(sim, fault_ended).is_some() && recovery(&bot_frames(sim), fault_ended).is_some()
 }
 
-/// When something is sent again.
+/// When something is sent again; a chat where thousands wait says nothing about the others.
 fn sends_again(sim: &Sim, fault_ended: Timestamp) -> Option<Duration> {
     let sent = sim.delivered();
     let after = sent
         .iter()
+        .filter(|sent| !is_crowded(order_in(sent.text())))
         .map(|sent| sent.at)
         .find(|at| *at >= fault_ended)?;
     Some(after.since(fault_ended))
+}
+
+/// Requests that people saw, those of the crowded chat aside.
+pub(crate) fn served(sim: &Sim) -> usize {
+    let sent = sim.delivered();
+    let others = sent
+        .iter()
+        .filter(|sent| !is_crowded(order_in(sent.text())));
+    others.count()
 }
 
 /// When frames are acked in time again: the first such ack, and no frame pushed first after that

@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::brokers::Brokers;
 use crate::builds::{bridge_program, replacement};
-use crate::disk::Disk;
+use crate::disk::{Disk, Ground};
 use crate::load::{Amount, Load, Requested};
 use crate::proxy::Proxy;
+use crate::run;
 use crate::settle::{Books, all_acked, recovered};
 use crate::support::books::persistent;
 use crate::support::bridge::{Bridge, CLIENT_ID, Setup};
@@ -51,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) amount: Amount,
     /// Longest load after the fault, while there is no recovery.
     pub(crate) tail: Duration,
+    /// How long everything may take to come to rest.
+    pub(crate) quiet: Duration,
     /// Keys of the account.
     pub(crate) account: &'static str,
     /// Keys of the spool.
@@ -58,7 +61,7 @@ pub(crate) struct Plan {
     /// Keys of the broker's section.
     pub(crate) nats: &'static str,
     /// Size of a file system of its own under the spool.
-    pub(crate) spool_disk: Option<&'static str>,
+    pub(crate) spool_disk: Option<Ground>,
     /// The same under the store of the broker.
     pub(crate) store_disk: Option<&'static str>,
     /// Changes the simulator.
@@ -74,6 +77,7 @@ impl Default for Plan {
             proxied: false,
             amount: Amount::default(),
             tail: TAIL,
+            quiet: QUIET,
             account: "rate = 1000",
             spool: "",
             nats: "",
@@ -116,6 +120,8 @@ pub(crate) struct Stage {
     pub(crate) lives: Vec<Life>,
     /// The network, where it is proxied.
     pub(crate) net: Option<Net>,
+    /// Lines of shell before a bridge starts, in its own process.
+    pub(crate) before: String,
     /// Moments and targets of the row.
     pub(crate) rng: Rng,
     load: Option<Load>,
@@ -134,7 +140,10 @@ impl Stage {
         let brokers = match plan.servers {
             1 => {
                 let mount = |store: &Path| {
-                    disks.extend(plan.store_disk.map(|size| Disk::mount(store, size)));
+                    disks.extend(
+                        plan.store_disk
+                            .map(|size| Disk::mount(store, Ground::Memory(size))),
+                    );
                 };
                 Brokers::single(plan.server_extra, mount).await
             }
@@ -173,6 +182,7 @@ impl Stage {
             sim: Arc::new(sim),
             lives: Vec::new(),
             net,
+            before: String::new(),
             rng,
             load: None,
             ended: None,
@@ -184,10 +194,10 @@ impl Stage {
         let mut stage = Self::set(plan, rng).await;
         for _ in 0..stage.plan.bridges {
             let dir = TempDir::new().unwrap();
-            if let Some(size) = stage.plan.spool_disk {
+            if let Some(ground) = stage.plan.spool_disk {
                 let spool = dir.path().join("spool");
                 std::fs::create_dir(&spool).unwrap();
-                stage.disks.push(Disk::mount(&spool, size));
+                stage.disks.push(Disk::mount(&spool, ground));
             }
             stage.lives.push(Life::Down(dir));
             let number = stage.lives.len() - 1;
@@ -221,7 +231,12 @@ impl Stage {
             ),
         };
         Setup::new(&broker, &api)
-            .through(&["sh", "-c", &replacement(program, variables), "sh"])
+            .through(&[
+                "sh",
+                "-c",
+                &replacement(program, variables, &self.before),
+                "sh",
+            ])
             .nats(&format!("replicas = {}", self.plan.servers))
             .nats(self.plan.nats)
             .account(self.plan.account)
@@ -330,7 +345,7 @@ impl Stage {
     /// Waits until every message is acked or will not come again, and every request has ended; not
     /// for ever, since the books tell what is missing.
     async fn rest(&self, jetstream: &Context, requested: &Requested) {
-        let deadline = Instant::now() + QUIET;
+        let deadline = Instant::now() + self.plan.quiet;
         let mut pushed = (self.sim.counters().pushed, Instant::now());
         while Instant::now() < deadline {
             let counters = self.sim.counters();
@@ -359,6 +374,18 @@ impl Stage {
             }
         }
         true
+    }
+}
+
+/// The logs of the bridges stay where a reader of a missed row finds them.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let Some(logs) = run::logs() else { return };
+        let _ = std::fs::create_dir_all(&logs);
+        for number in 0..self.lives.len() {
+            let log = self.dir(number).join("log");
+            let _ = std::fs::copy(log, logs.join(format!("bridge-{number}.log")));
+        }
     }
 }
 
