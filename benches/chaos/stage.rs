@@ -16,8 +16,9 @@ use crate::builds::{bridge_program, replacement};
 use crate::disk::{Disk, Ground};
 use crate::load::{Amount, Load, Requested};
 use crate::proxy::Proxy;
+use crate::row::SOON;
 use crate::run;
-use crate::settle::{Books, all_acked, recovered};
+use crate::settle::{Books, all_acked, recovery};
 use crate::support::books::persistent;
 use crate::support::bridge::{Bridge, CLIENT_ID, Setup};
 use crate::support::{free_port, wait};
@@ -318,6 +319,15 @@ impl Stage {
         self.ended = Some(Timestamp::now());
     }
 
+    /// Makes sure that both sides recover from here within the aim, for a row that then goes on.
+    pub(crate) async fn recovers(&self) {
+        let ended = self.ended.expect("a fault that is over");
+        // A frame that is late shows only when its deadline is over.
+        sleep(SOON + Duration::from_secs(3)).await;
+        let took = recovery(&self.sim, ended).expect("no recovery");
+        assert!(took <= SOON, "recovered after {:.1} s", took.as_secs_f64());
+    }
+
     /// Lets the load run on, stops it, waits until everything is at rest, and settles the books.
     pub(crate) async fn settle(mut self) -> Books {
         let ended = self.ended.expect("a row says when its fault is over");
@@ -335,7 +345,7 @@ impl Stage {
         let deadline = Instant::now() + self.plan.tail;
         while Instant::now() < deadline {
             sleep(LOOK).await;
-            if recovered(&self.sim, ended) {
+            if recovery(&self.sim, ended).is_some() {
                 break;
             }
         }

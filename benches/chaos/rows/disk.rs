@@ -9,7 +9,7 @@ use fastrand::Rng;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::{full, seconds, short, staged};
+use super::{full, seconds, short, staged, taken_over};
 use crate::builds::bridge_program;
 use crate::disk::{Ground, may_mount};
 use crate::row::{NotRun, Scenario};
@@ -42,10 +42,11 @@ pub(super) fn rows() -> Vec<Scenario> {
         full("started on a read-only spool", |rng| {
             let plan = Plan {
                 spool_disk: Some(Ground::Memory("64m")),
-                ..Plan::default()
+                ..taken_over()
             };
             mounted(plan, rng, read_only)
-        }),
+        })
+        .with_takeover(),
         full("spool turns read-only in mid-run", |rng| {
             let plan = Plan {
                 spool_disk: Some(Ground::Image),
@@ -131,7 +132,6 @@ async fn turned_read_only(stage: &mut Stage) {
     seconds(5).await;
     assert!(stage.bridge(0).log().contains("the spool takes nothing"));
     stage.brokers.nodes[0].restart().await;
-    stage.over();
     mend_later(stage).await;
 }
 
@@ -143,17 +143,18 @@ async fn caught_read_only(stage: &mut Stage) {
     stage.disks[0].fail();
     seconds(3).await;
     stage.brokers.nodes[0].restart().await;
-    stage.over();
     mend_later(stage).await;
 }
 
-/// Mends the disk once it has shown whether the bridge goes on without it.
+/// Mends the disk, and starts the bridge anew on it, once the bridge has shown that it goes on without.
 async fn mend_later(stage: &mut Stage) {
-    seconds(6).await;
+    stage.over();
+    stage.recovers().await;
     stage.bridge(0).signal("TERM");
     stage.ended(0).await;
     stage.disks[0].mend();
     stage.start(0).await;
+    stage.over();
 }
 
 /// Starts the bridge where it may refuse; what it said when it did, nothing when it runs.

@@ -9,6 +9,7 @@ use nats_dingtalk::sim::Fault;
 use super::bridge::slow_sends;
 use super::{full, seconds, short, staged, taken_over};
 use crate::memory::Quota;
+use crate::proxy::Mode;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
@@ -41,7 +42,11 @@ pub(super) fn rows() -> Vec<Scenario> {
             staged(Plan::default(), rng, bridge_without_descriptors)
         }),
         full("no descriptors left for the broker, 5 s", |rng| {
-            staged(Plan::default(), rng, broker_without_descriptors)
+            let plan = Plan {
+                proxied: true,
+                ..Plan::default()
+            };
+            staged(plan, rng, broker_without_descriptors)
         }),
     ]
 }
@@ -122,12 +127,16 @@ async fn bridge_without_descriptors(stage: &mut Stage) {
     stage.over();
 }
 
-/// The broker takes no connection, while the bridge needs one.
+/// The broker takes no connection, while the bridge needs all of its own anew.
 async fn broker_without_descriptors(stage: &mut Stage) {
     stage.between(100, 1000).await;
     let pid = stage.brokers.nodes[0].pid();
     allow_descriptors(pid, FEW);
-    seconds(5).await;
+    let set = |mode| stage.net.as_ref().unwrap().broker.set(mode);
+    set(Mode::Cut);
+    seconds(1).await;
+    set(Mode::Open);
+    seconds(4).await;
     allow_descriptors(pid, 1024);
     stage.over();
 }
