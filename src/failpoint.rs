@@ -63,8 +63,11 @@ mod armed {
         };
         // The step goes on when `kill` has ended: after a stop, when somebody lets the process go on.
         let process = std::process::id().to_string();
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(process);
-        if !sent.status().is_ok_and(|status| status.success()) {
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(process)
+            .status();
+        if !sent.is_ok_and(|status| status.success()) {
             std::process::abort();
         }
     }

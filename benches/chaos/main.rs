@@ -22,6 +22,7 @@ mod disk;
 mod document;
 mod load;
 mod memory;
+mod plan;
 #[expect(dead_code, reason = "shared with the benchmark, which uses the rest")]
 #[path = "../path/process.rs"]
 mod process;

@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 use crate::brokers::Brokers;
 use crate::builds::{bridge_program, replacement};
 use crate::disk::{Disk, Ground};
-use crate::load::{Amount, Load, Requested};
+use crate::load::{Load, Requested};
+pub(crate) use crate::plan::Plan;
 use crate::proxy::Proxy;
 use crate::row::SOON;
 use crate::run;
@@ -25,69 +26,14 @@ use crate::support::{free_port, wait};
 
 /// Load before anything breaks.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Longest load after it, so that recovery shows.
-const TAIL: Duration = Duration::from_secs(10);
 /// Load after both sides go again.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 /// Until DingTalk pushes again what was not acked; it does so several times.
 const AGAIN: Duration = Duration::from_secs(4);
 /// How often.
 const TIMES: usize = 6;
-/// How long everything may take to come to rest.
-const QUIET: Duration = Duration::from_secs(90);
 /// How often the books are looked at until then.
 const LOOK: Duration = Duration::from_millis(400);
-
-/// What a row wants to stand on.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Servers of the broker, 1 or 3.
-    pub(crate) servers: usize,
-    /// More lines in their configuration.
-    pub(crate) server_extra: &'static str,
-    /// Bridges.
-    pub(crate) bridges: usize,
-    /// Whether a proxy stands between bridge and broker, bridge and API, bridge and gateway.
-    pub(crate) proxied: bool,
-    /// Load.
-    pub(crate) amount: Amount,
-    /// Longest load after the fault, while there is no recovery.
-    pub(crate) tail: Duration,
-    /// How long everything may take to come to rest.
-    pub(crate) quiet: Duration,
-    /// Keys of the account.
-    pub(crate) account: &'static str,
-    /// Keys of the spool.
-    pub(crate) spool: &'static str,
-    /// Keys of the broker's section.
-    pub(crate) nats: &'static str,
-    /// Size of a file system of its own under the spool.
-    pub(crate) spool_disk: Option<Ground>,
-    /// The same under the store of the broker.
-    pub(crate) store_disk: Option<&'static str>,
-    /// Changes the simulator.
-    pub(crate) sim: fn(&mut SimOptions),
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            servers: 1,
-            server_extra: "",
-            bridges: 1,
-            proxied: false,
-            amount: Amount::default(),
-            tail: TAIL,
-            quiet: QUIET,
-            account: "rate = 1000",
-            spool: "",
-            nats: "",
-            spool_disk: None,
-            store_disk: None,
-            sim: |_| {},
-        }
-    }
-}
 
 /// The network of a row.
 pub(crate) struct Net {
@@ -344,10 +290,11 @@ impl Stage {
     async fn recover(&self, ended: Timestamp) {
         let deadline = Instant::now() + self.plan.tail;
         while Instant::now() < deadline {
-            sleep(LOOK).await;
+            let began = Instant::now();
             if recovery(&self.sim, ended).is_some() {
                 break;
             }
+            pause_after(began).await;
         }
         sleep(AFTERWARDS).await;
     }
@@ -362,16 +309,16 @@ impl Stage {
             if counters.pushed != pushed.0 {
                 pushed = (counters.pushed, Instant::now());
             }
+            let began = Instant::now();
             // Nothing was pushed for longer than DingTalk waits with a message that it still has.
             let exhausted = pushed.1.elapsed() > AGAIN + Duration::from_secs(2);
-            let heard = exhausted || all_acked(&self.sim);
             let receipts = count(jetstream, "DINGTALK_RECEIPT").await;
             let left = count(jetstream, "DINGTALK_OUTBOUND").await;
             let ended = left == Some(0) && receipts >= Some(requested.len() as u64);
-            if heard && ended && self.spools_are_empty().await {
+            if ended && (exhausted || all_acked(&self.sim)) && self.spools_are_empty().await {
                 return;
             }
-            sleep(LOOK).await;
+            pause_after(began).await;
         }
     }
 
@@ -385,6 +332,12 @@ impl Stage {
         }
         true
     }
+}
+
+/// Looking through all frames stops the simulator meanwhile: it must stay a small part of the time, also
+/// on a slow machine.
+async fn pause_after(began: Instant) {
+    sleep(LOOK.max(began.elapsed() * 5)).await;
 }
 
 /// The logs of the bridges stay where a reader of a missed row finds them.
