@@ -47,7 +47,7 @@ impl Quota {
     pub(crate) fn exhaust(&mut self, victim: u32) {
         fs::write(format!("/proc/{victim}/oom_score_adj"), "1000").unwrap();
         let script = format!(
-            "{} && echo -1000 > /proc/self/oom_score_adj && exec tail -c 4g /dev/zero",
+            "{} && exec dd if=/dev/zero of=/dev/null bs=4G count=1",
             self.entry()
         );
         let hog = Command::new("sh")
