@@ -12,7 +12,8 @@ const SECOND: (&str, &str) = ("/sys/fs/cgroup", "memory.max");
 /// A group with a limit; gone when dropped.
 pub(crate) struct Quota {
     folder: PathBuf,
-    hog: Option<Child>,
+    mib: u64,
+    hogs: Vec<Child>,
 }
 
 impl Quota {
@@ -27,7 +28,11 @@ impl Quota {
             let folder = Path::new(root).join(&name);
             fs::create_dir(&folder).ok()?;
             // Dropped, and so removed, where memory is not what this hierarchy limits.
-            let quota = Self { folder, hog: None };
+            let quota = Self {
+                folder,
+                mib,
+                hogs: Vec::new(),
+            };
             fs::write(quota.folder.join(limit), (mib << 20).to_string()).ok()?;
             Some(quota)
         })
@@ -43,23 +48,28 @@ impl Quota {
         fs::write(self.folder.join("cgroup.procs"), pid.to_string()).unwrap();
     }
 
-    /// Lets a neighbour in the group eat everything, so that the kernel kills `victim` for it.
+    /// Lets two neighbours in the group eat more than there is, so that the kernel kills `victim` for it:
+    /// neither of them is as large as a process is taken for that may be killed first.
     pub(crate) fn exhaust(&mut self, victim: u32) {
         fs::write(format!("/proc/{victim}/oom_score_adj"), "1000").unwrap();
+        let share = self.mib * 6 / 10;
         let script = format!(
-            "{} && exec dd if=/dev/zero of=/dev/null bs=4G count=1",
+            "{} && exec dd if=/dev/zero of=/dev/null bs={share}M",
             self.entry()
         );
-        let hog = Command::new("sh")
-            .args(["-c", &script])
-            .stdout(Stdio::null())
-            .spawn();
-        self.hog = Some(hog.unwrap());
+        for _ in 0..2 {
+            let hog = Command::new("sh")
+                .args(["-c", &script])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+            self.hogs.push(hog.unwrap());
+        }
     }
 
-    /// Takes the neighbour away.
+    /// Takes the neighbours away.
     pub(crate) fn relieve(&mut self) {
-        if let Some(mut hog) = self.hog.take() {
+        for mut hog in self.hogs.drain(..) {
             let _ = hog.kill();
             let _ = hog.wait();
         }
