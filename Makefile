@@ -21,10 +21,11 @@ bench: ## The bridge beside a bare loop and the official SDKs, as ratios
 	@server=$$(scripts/nats-server) && \
 	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path --bench send
 
-chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, SOAK=1)
+chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, LIST=1)
 	@server=$$(scripts/nats-server) && \
-	CARGO_TARGET_DIR=target/failpoints RUSTFLAGS="--cfg failpoints" cargo build --locked --quiet && \
-	BRIDGE_TEST_NATS_SERVER="$$server" CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk" \
+	$(if $(SOAK),,CARGO_TARGET_DIR=target/failpoints RUSTFLAGS="--cfg failpoints" cargo build --locked --quiet &&) \
+	BRIDGE_TEST_NATS_SERVER="$$server" \
+	$(if $(SOAK),,CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk") \
 	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
 
 fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs cargo-fuzz and a nightly toolchain

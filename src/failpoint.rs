@@ -1,8 +1,9 @@
-//! Named places on the way of a frame and of a request where a chaos run kills or pauses the process.
+//! Named places on the way of a frame and of a request where a chaos run kills or stops the process.
 //! Only a build with `--cfg failpoints` has them; in every other build `failpoint!` is nothing.
 //!
 //! `FAILPOINT=<name>:<pass>` kills the process at that pass of the place, without a goodbye and
-//! without flushing anything; `FAILPOINT=<name>:<pass>:<milliseconds>` freezes the task there instead.
+//! without flushing anything. With a third field the process gets that signal there instead:
+//! `FAILPOINT=<name>:<pass>:STOP` or `:TERM`.
 
 /// A place with a name, for a chaos run to stop at.
 macro_rules! failpoint {
@@ -17,15 +18,15 @@ pub(crate) use armed::pass;
 
 #[cfg(failpoints)]
 mod armed {
+    use std::process::Command;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
 
     /// What is armed, and how often its place was passed.
     struct Armed {
         name: String,
         at: u64,
-        pause: Option<Duration>,
+        signal: Option<String>,
         passed: AtomicU64,
     }
 
@@ -35,16 +36,13 @@ mod armed {
             Some(Self {
                 name: fields.next()?.to_owned(),
                 at: fields.next()?.parse().ok()?,
-                pause: match fields.next() {
-                    Some(millis) => Some(Duration::from_millis(millis.parse().ok()?)),
-                    None => None,
-                },
+                signal: fields.next().map(str::to_owned),
                 passed: AtomicU64::new(0),
             })
         }
     }
 
-    /// Kills or pauses the process when this pass of the place is the armed one.
+    /// Kills or signals the process when this pass of the place is the armed one.
     #[expect(
         clippy::disallowed_methods,
         clippy::print_stderr,
@@ -60,9 +58,17 @@ mod armed {
             return;
         }
         eprintln!("failpoint {name} reached");
-        match armed.pause {
-            Some(pause) => std::thread::sleep(pause),
-            None => std::process::abort(),
+        let Some(signal) = &armed.signal else {
+            std::process::abort();
+        };
+        // The step goes on when `kill` has ended: after a stop, when somebody lets the process go on.
+        let process = std::process::id().to_string();
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(process)
+            .status();
+        if !sent.is_ok_and(|status| status.success()) {
+            std::process::abort();
         }
     }
 }

@@ -9,7 +9,7 @@ use async_nats::jetstream::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use nats_dingtalk::sim::{Burst, Sim};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ pub(crate) struct Amount {
     /// Whether requests answer in the chats of the bursts and mention somebody, so that they take
     /// the session webhook.
     pub(crate) answers: bool,
+    /// Requests that are made all at once at the beginning, for one and the same chat.
+    pub(crate) crowd: u64,
 }
 
 impl Default for Amount {
@@ -50,6 +52,7 @@ impl Default for Amount {
             requests: REQUESTS,
             chats: 50,
             answers: false,
+            crowd: 0,
         }
     }
 }
@@ -115,13 +118,17 @@ async fn ask(jetstream: Context, amount: Amount, stop: CancellationToken) -> Req
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number: u64 = 0;
+    for number in 0..amount.crowd {
+        let id = format!("{CROWDED}{number}");
+        open.push(publish(&jetstream, (id, CROWD.to_owned(), None)));
+    }
     let batch = amount.requests * u64::try_from(BEAT.as_millis()).unwrap() / 1000;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             _ = beat.tick() => {
                 for _ in 0..batch {
-                    open.push(request(&jetstream, number, amount));
+                    open.push(publish(&jetstream, request(number, amount)));
                     number += 1;
                 }
             }
@@ -134,20 +141,37 @@ async fn ask(jetstream: Context, amount: Amount, stop: CancellationToken) -> Req
     accepted
 }
 
-/// Publishes one request until the broker has accepted it.
-async fn request(jetstream: &Context, number: u64, amount: Amount) -> (String, (u64, String)) {
+/// Begins the ids of requests for the crowded chat.
+const CROWDED: &str = "order-crowd-";
+/// The crowded chat.
+const CROWD: &str = "cidCrowd==";
+
+/// Whether a request is one of those that wait behind each other in the crowded chat.
+pub(crate) fn is_crowded(id: &str) -> bool {
+    id.starts_with(CROWDED)
+}
+
+/// A request before it is accepted: its id, its chat, and whom it mentions.
+type Wish = (String, String, Option<Value>);
+
+/// One request of the steady stream.
+fn request(number: u64, amount: Amount) -> Wish {
     let id = format!("order-{number}");
     let chat = number as usize % amount.chats;
-    let (chat, body) = if amount.answers {
+    if amount.answers {
         let mention = json!({"users": ["load-user"]});
-        let body = json!({"id": id, "text": id, "mention": mention});
-        (format!("cidBurst{chat:06}=="), body)
+        (id, format!("cidBurst{chat:06}=="), Some(mention))
     } else {
-        (
-            format!("cidOrders{chat:03}=="),
-            json!({"id": id, "text": id}),
-        )
-    };
+        (id, format!("cidOrders{chat:03}=="), None)
+    }
+}
+
+/// Publishes until the broker has accepted it.
+async fn publish(jetstream: &Context, (id, chat, mention): Wish) -> (String, (u64, String)) {
+    let mut body = json!({"id": id, "text": id});
+    if let Some(mention) = mention {
+        body["mention"] = mention;
+    }
     let body = body.to_string();
     loop {
         let mut headers = HeaderMap::new();

@@ -14,9 +14,12 @@ use crate::support::nats;
 pub(crate) struct Ledger {
     seed: u64,
     selection: String,
-    build: &'static str,
-    rows: Vec<(Scenario, Outcome)>,
+    rows: Vec<Row>,
+    took: Duration,
 }
+
+/// A row, what it came to, and how long it took.
+type Row = (Scenario, Outcome, Duration);
 
 const COLUMNS: &[&str] = &[
     "Scenario",
@@ -40,87 +43,114 @@ const COLUMNS: &[&str] = &[
 impl Ledger {
     /// An empty one, for a run of the rows that `selection` names.
     pub(crate) fn new(seed: u64, selection: String) -> Self {
-        let build = if cfg!(debug_assertions) {
-            "dev"
-        } else {
-            "release"
-        };
         Self {
             seed,
             selection,
-            build,
             rows: Vec::new(),
+            took: Duration::ZERO,
         }
     }
 
-    /// Adds a row and prints its line.
+    /// Adds a row.
     pub(crate) fn add(&mut self, scenario: Scenario, outcome: Outcome, took: Duration) {
-        println!(
-            "{}  ({:.0} s)",
-            line(&scenario, &outcome),
-            took.as_secs_f64()
-        );
-        self.rows.push((scenario, outcome));
+        self.rows.push((scenario, outcome, took));
+    }
+
+    /// Notes how long all rows took.
+    pub(crate) fn took(&mut self, took: Duration) {
+        self.took = took;
     }
 
     /// Prints what stands above the lines of a run.
     pub(crate) fn print_head(&self) {
-        println!("{}\n{}", self.conditions(), head());
+        println!("{}", self.conditions());
+    }
+
+    /// What it came to, in a line.
+    pub(crate) fn summary(&self) -> String {
+        let not_run = |(_, outcome, _): &&Row| matches!(outcome, Outcome::NotRun(_));
+        format!(
+            "{} rows in {:.0} min: {} miss their aims, {} not run",
+            self.rows.len(),
+            self.took.as_secs_f64() / 60.0,
+            self.missed(),
+            self.rows.iter().filter(not_run).count(),
+        )
     }
 
     /// Rows that miss an aim.
     pub(crate) fn missed(&self) -> usize {
-        let missed =
-            |(scenario, outcome): &&(Scenario, Outcome)| !outcome.misses(scenario).is_empty();
+        let missed = |(scenario, outcome, _): &&Row| !outcome.misses(scenario).is_empty();
         self.rows.iter().filter(missed).count()
     }
 
     fn conditions(&self) -> String {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let server = Command::new(nats::program()).arg("--version").output();
-        let server = server.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let kernel = read("/proc/sys/kernel/osrelease");
-        let processor = read("/proc/cpuinfo");
-        let processor = processor
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-            .map_or("unknown processor", |(_, name)| name.trim());
         format!(
-            "Date {}, {}, seed {}, bridge {} ({} build), {}, {} cores of {processor}, Linux {}.\n",
+            "Date {}, {}, seed {}, {}.\n",
             Timestamp::now(),
             self.selection,
             self.seed,
-            env!("CARGO_PKG_VERSION"),
-            self.build,
-            server.unwrap_or_default(),
-            cores,
-            kernel.trim(),
+            machine(),
         )
     }
 
     /// The document.
     pub(crate) fn document(&self) -> String {
         let mut text = String::from(include_str!("preface.md"));
-        let _ = writeln!(text, "\n## The run\n\n{}\n{}", self.conditions(), head());
-        for (scenario, outcome) in &self.rows {
-            let _ = writeln!(text, "{}", line(scenario, outcome));
-        }
+        let _ = writeln!(
+            text,
+            "\n## The run\n\n{}\n{}.\n\n{}",
+            self.conditions(),
+            self.summary(),
+            head()
+        );
         let mut notes = String::new();
-        for (scenario, outcome) in &self.rows {
-            if let Outcome::NotRun(why) = outcome {
-                let _ = writeln!(notes, "- {}: not run, {why}", scenario.name);
+        let mut missed = String::new();
+        for (scenario, outcome, _) in &self.rows {
+            let _ = writeln!(text, "{}", line(scenario, outcome));
+            if let Some(note) = scenario.note {
+                let _ = writeln!(notes, "- {}: {note}", scenario.name);
+            }
+            if let Outcome::NotRun(not_run) = outcome {
+                let _ = writeln!(missed, "- {}: not run, {}", scenario.name, not_run.why());
             }
             let misses = outcome.misses(scenario);
             if !misses.is_empty() {
-                let _ = writeln!(notes, "- {}: {}", scenario.name, misses.join("; "));
+                let _ = writeln!(missed, "- {}: {}", scenario.name, misses.join("; "));
             }
         }
-        if !notes.is_empty() {
-            let _ = write!(text, "\n## Missed or not run\n\n{notes}");
+        for (title, lines) in [("Notes on rows", notes), ("Missed or not run", missed)] {
+            if !lines.is_empty() {
+                let _ = write!(text, "\n## {title}\n\n{lines}");
+            }
         }
         text
     }
+}
+
+/// Where a run takes place.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let server = Command::new(nats::program()).arg("--version").output();
+    let server = server.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let processor = read("/proc/cpuinfo");
+    let processor = processor
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, name)| name.trim());
+    let build = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
+    format!(
+        "bridge {} ({build} build), {}, {cores} cores of {processor}, Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        server.unwrap_or_default(),
+        kernel.trim(),
+    )
 }
 
 fn head() -> String {
@@ -141,7 +171,10 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
         format!("**missed**: {}", missed.join("; "))
     };
     let cells = [
-        scenario.name.clone(),
+        match scenario.note {
+            Some(_) => format!("{} (see the notes)", scenario.name),
+            None => scenario.name.clone(),
+        },
         books.sent.to_string(),
         books.frames.to_string(),
         books.acked.to_string(),

@@ -7,7 +7,7 @@ use async_nats::jetstream::Context;
 use nats_dingtalk::message::Timestamp;
 use nats_dingtalk::sim::{FrameState, FrameView, Sim};
 
-use crate::load::Requested;
+use crate::load::{Requested, is_crowded};
 use crate::support::world::read;
 
 /// How long DingTalk waits for an ack.
@@ -91,7 +91,7 @@ impl Books {
         self.lost = acked.iter().filter(|id| !stored.contains_key(*id)).count();
         let nowhere = |id: &&String| !acked.contains(*id) && !stored.contains_key(*id);
         self.given_up = said.iter().filter(nowhere).count();
-        self.recovery_in = recovery(&frames, fault_ended);
+        self.recovery_in = acks_again(&frames, fault_ended);
     }
 
     async fn outbound(&mut self, sim: &Sim, jetstream: &Context, requested: &Requested) {
@@ -165,24 +165,35 @@ pub(crate) fn all_acked(sim: &Sim) -> bool {
     open.is_empty()
 }
 
-/// Whether frames are acked and requests sent again.
-pub(crate) fn recovered(sim: &Sim, fault_ended: Timestamp) -> bool {
-    sends_again(sim, fault_ended).is_some() && recovery(&bot_frames(sim), fault_ended).is_some()
+/// When frames are acked in time and requests sent again, both.
+pub(crate) fn recovery(sim: &Sim, fault_ended: Timestamp) -> Option<Duration> {
+    let out = sends_again(sim, fault_ended)?;
+    Some(acks_again(&bot_frames(sim), fault_ended)?.max(out))
 }
 
-/// When something is sent again.
+/// When something is sent again; a chat where thousands wait says nothing about the others.
 fn sends_again(sim: &Sim, fault_ended: Timestamp) -> Option<Duration> {
     let sent = sim.delivered();
     let after = sent
         .iter()
+        .filter(|sent| !is_crowded(order_in(sent.text())))
         .map(|sent| sent.at)
         .find(|at| *at >= fault_ended)?;
     Some(after.since(fault_ended))
 }
 
+/// Requests that people saw, those of the crowded chat aside.
+pub(crate) fn served(sim: &Sim) -> usize {
+    let sent = sim.delivered();
+    let others = sent
+        .iter()
+        .filter(|sent| !is_crowded(order_in(sent.text())));
+    others.count()
+}
+
 /// When frames are acked in time again: the first such ack, and no frame pushed first after that
 /// moment missed its deadline.
-fn recovery(frames: &[FrameView], fault_ended: Timestamp) -> Option<Duration> {
+fn acks_again(frames: &[FrameView], fault_ended: Timestamp) -> Option<Duration> {
     let after = || {
         let new = |frame: &&FrameView| frame.attempt == 0 && frame.pushed_at >= fault_ended;
         frames.iter().filter(new)

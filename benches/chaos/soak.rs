@@ -1,13 +1,17 @@
 //! Hours of load and a thousand reconnects: do memory and descriptors stay where they are?
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nats_dingtalk::message::Timestamp;
 use nats_dingtalk::sim::Fault;
 use tokio::time::{Instant, sleep};
 
+use crate::document;
 use crate::load::Amount;
 use crate::process::memory;
+use crate::report::machine;
 use crate::stage::{Plan, Stage};
 use crate::support::bridge::CLIENT_ID;
 use crate::support::wait;
@@ -24,6 +28,17 @@ const FLAT_MIB: f64 = 4.0;
 /// Most descriptors that may be more.
 const FLAT_DESCRIPTORS: f64 = 8.0;
 
+/// How often it says how far it is.
+const NEWS: Duration = Duration::from_secs(60);
+/// Load, which is half that of the rows: 500 frames/s and 100 requests/s.
+const AMOUNT: Amount = Amount {
+    burst: 1000,
+    requests: 100,
+    chats: 50,
+    answers: false,
+    crowd: 0,
+};
+
 /// What a process holds at one moment.
 struct Sample {
     hours: f64,
@@ -31,15 +46,11 @@ struct Sample {
     descriptors: f64,
 }
 
-/// Soaks, reconnects, prints, judges.
+/// Soaks, reconnects, writes it down, judges.
 pub(crate) async fn run() -> ExitCode {
     let span = Duration::from_secs(number("SOAK_SECONDS", SPAN));
     let plan = Plan {
-        amount: Amount {
-            burst: 1000,
-            requests: 100,
-            ..Amount::default()
-        },
+        amount: AMOUNT,
         sim: |options| options.keep = 20_000,
         ..Plan::default()
     };
@@ -47,36 +58,116 @@ pub(crate) async fn run() -> ExitCode {
     // The first tenth fills caches and pools.
     sleep(span / 10).await;
     let soaked = soak(&stage, span - span / 10).await;
-    let (mib, descriptors) = (slope(&soaked, |s| s.mib), slope(&soaked, |s| s.descriptors));
-    let first = soaked.first().unwrap();
-    println!(
-        "soak of {} s: {} frames, {} sends; {:.1} MiB and {} descriptors at first, {mib:+.2} MiB/h, {descriptors:+.1} descriptors/h",
-        span.as_secs(),
-        stage.sim.counters().pushed,
-        stage.sim.counters().delivered,
-        first.mib,
-        first.descriptors,
-    );
+    let frames = stage.sim.counters().pushed;
+    let sends = stage.sim.counters().delivered;
     let before = sample(&stage, Instant::now());
     let reconnects = number("SOAK_RECONNECTS", RECONNECTS);
     reconnect(&stage, reconnects).await;
     let after = sample(&stage, Instant::now());
-    println!(
-        "{reconnects} reconnects: {:.1} MiB and {} descriptors before, {:.1} MiB and {} after",
-        before.mib, before.descriptors, after.mib, after.descriptors,
-    );
-    let mut grown = vec![
-        (after.mib - before.mib, FLAT_MIB),
-        (after.descriptors - before.descriptors, FLAT_DESCRIPTORS),
+    let judged = [
+        Judged::slope("memory over the soak, MiB", &soaked, |s| s.mib, FLAT_MIB),
+        Judged::slope(
+            "descriptors over the soak",
+            &soaked,
+            |s| s.descriptors,
+            FLAT_DESCRIPTORS,
+        ),
+        Judged::step(
+            "memory over the reconnects, MiB",
+            (before.mib, after.mib),
+            FLAT_MIB,
+        ),
+        Judged::step(
+            "descriptors over the reconnects",
+            (before.descriptors, after.descriptors),
+            FLAT_DESCRIPTORS,
+        ),
     ];
-    if span >= TELLING {
-        grown.extend([(mib, FLAT_MIB), (descriptors, FLAT_DESCRIPTORS)]);
+    let mut text = format!(
+        "Date {}, {}.\n\n{} s under load, of which the first tenth is left out: {frames} frames in, {sends} \
+         requests out. Then {reconnects} reconnects under the same load, each connection closed without \
+         a goodbye once it had carried frames.\n\n\
+         | Of the bridge | at first | at last | growth | at most |\n|---|---|---|---|---|\n",
+        Timestamp::now(),
+        machine(),
+        span.as_secs(),
+    );
+    judged.iter().for_each(|judged| text += &judged.line());
+    print!("{text}");
+    let path = if span.as_secs() >= SPAN {
+        document::PUBLISHED
+    } else {
+        "target/soak.md"
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    document::put_soak(&path, &text);
+    println!("written to {}", path.display());
+    let grown = |judged: &&Judged| judged.growth > judged.bound;
+    let telling = if span >= TELLING {
+        &judged[..]
+    } else {
+        &judged[2..]
+    };
+    match telling.iter().find(grown) {
+        None => ExitCode::SUCCESS,
+        Some(grown) => {
+            println!("not flat: {}", grown.what);
+            ExitCode::FAILURE
+        }
     }
-    if grown.iter().any(|(more, bound)| more > bound) {
-        println!("not flat: at most {FLAT_MIB} MiB and {FLAT_DESCRIPTORS} descriptors more are");
-        return ExitCode::FAILURE;
+}
+
+/// One thing that has to stay where it is.
+struct Judged {
+    what: &'static str,
+    first: f64,
+    last: f64,
+    growth: f64,
+    unit: &'static str,
+    bound: f64,
+}
+
+impl Judged {
+    /// Growth an hour.
+    fn slope(
+        what: &'static str,
+        samples: &[Sample],
+        value: fn(&Sample) -> f64,
+        bound: f64,
+    ) -> Self {
+        Self {
+            what,
+            first: samples.first().map_or(0.0, value),
+            last: samples.last().map_or(0.0, value),
+            growth: slope(samples, value),
+            unit: " an hour",
+            bound,
+        }
     }
-    ExitCode::SUCCESS
+
+    /// Growth from one moment to another.
+    fn step(what: &'static str, (first, last): (f64, f64), bound: f64) -> Self {
+        Self {
+            what,
+            first,
+            last,
+            growth: last - first,
+            unit: "",
+            bound,
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self {
+            what,
+            first,
+            last,
+            growth,
+            unit,
+            bound,
+        } = self;
+        format!("| {what} | {first:.1} | {last:.1} | {growth:+.2}{unit} | {bound:.0} |\n")
+    }
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -86,8 +177,21 @@ fn number(name: &str, default: u64) -> u64 {
 async fn soak(stage: &Stage, span: Duration) -> Vec<Sample> {
     let begun = Instant::now();
     let mut samples = Vec::new();
+    let mut said = Instant::now();
     while begun.elapsed() < span {
-        samples.push(sample(stage, begun));
+        let now = sample(stage, begun);
+        if said.elapsed() >= NEWS {
+            said = Instant::now();
+            println!(
+                "after {:.0} min: {} frames, {:.1} MiB, {} descriptors, {:+.2} MiB an hour so far",
+                begun.elapsed().as_secs_f64() / 60.0,
+                stage.sim.counters().pushed,
+                now.mib,
+                now.descriptors,
+                slope(&samples, |sample| sample.mib),
+            );
+        }
+        samples.push(now);
         sleep((span / 200).max(Duration::from_millis(500))).await;
     }
     samples

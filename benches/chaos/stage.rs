@@ -13,76 +13,27 @@ use tokio::time::{Instant, sleep};
 
 use crate::brokers::Brokers;
 use crate::builds::{bridge_program, replacement};
-use crate::disk::Disk;
-use crate::load::{Amount, Load, Requested};
+use crate::disk::{Disk, Ground};
+use crate::load::{Load, Requested};
+pub(crate) use crate::plan::Plan;
 use crate::proxy::Proxy;
-use crate::settle::{Books, all_acked, recovered};
+use crate::row::SOON;
+use crate::run;
+use crate::settle::{Books, all_acked, recovery};
 use crate::support::books::persistent;
 use crate::support::bridge::{Bridge, CLIENT_ID, Setup};
 use crate::support::{free_port, wait};
 
 /// Load before anything breaks.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Longest load after it, so that recovery shows.
-const TAIL: Duration = Duration::from_secs(10);
 /// Load after both sides go again.
 const AFTERWARDS: Duration = Duration::from_secs(2);
 /// Until DingTalk pushes again what was not acked; it does so several times.
 const AGAIN: Duration = Duration::from_secs(4);
 /// How often.
 const TIMES: usize = 6;
-/// How long everything may take to come to rest.
-const QUIET: Duration = Duration::from_secs(90);
 /// How often the books are looked at until then.
 const LOOK: Duration = Duration::from_millis(400);
-
-/// What a row wants to stand on.
-#[derive(Debug, Clone)]
-pub(crate) struct Plan {
-    /// Servers of the broker, 1 or 3.
-    pub(crate) servers: usize,
-    /// More lines in their configuration.
-    pub(crate) server_extra: &'static str,
-    /// Bridges.
-    pub(crate) bridges: usize,
-    /// Whether a proxy stands between bridge and broker, bridge and API, bridge and gateway.
-    pub(crate) proxied: bool,
-    /// Load.
-    pub(crate) amount: Amount,
-    /// Longest load after the fault, while there is no recovery.
-    pub(crate) tail: Duration,
-    /// Keys of the account.
-    pub(crate) account: &'static str,
-    /// Keys of the spool.
-    pub(crate) spool: &'static str,
-    /// Keys of the broker's section.
-    pub(crate) nats: &'static str,
-    /// Size of a file system of its own under the spool.
-    pub(crate) spool_disk: Option<&'static str>,
-    /// The same under the store of the broker.
-    pub(crate) store_disk: Option<&'static str>,
-    /// Changes the simulator.
-    pub(crate) sim: fn(&mut SimOptions),
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            servers: 1,
-            server_extra: "",
-            bridges: 1,
-            proxied: false,
-            amount: Amount::default(),
-            tail: TAIL,
-            account: "rate = 1000",
-            spool: "",
-            nats: "",
-            spool_disk: None,
-            store_disk: None,
-            sim: |_| {},
-        }
-    }
-}
 
 /// The network of a row.
 pub(crate) struct Net {
@@ -116,6 +67,8 @@ pub(crate) struct Stage {
     pub(crate) lives: Vec<Life>,
     /// The network, where it is proxied.
     pub(crate) net: Option<Net>,
+    /// Lines of shell before a bridge starts, in its own process.
+    pub(crate) before: String,
     /// Moments and targets of the row.
     pub(crate) rng: Rng,
     load: Option<Load>,
@@ -134,7 +87,10 @@ impl Stage {
         let brokers = match plan.servers {
             1 => {
                 let mount = |store: &Path| {
-                    disks.extend(plan.store_disk.map(|size| Disk::mount(store, size)));
+                    disks.extend(
+                        plan.store_disk
+                            .map(|size| Disk::mount(store, Ground::Memory(size))),
+                    );
                 };
                 Brokers::single(plan.server_extra, mount).await
             }
@@ -173,6 +129,7 @@ impl Stage {
             sim: Arc::new(sim),
             lives: Vec::new(),
             net,
+            before: String::new(),
             rng,
             load: None,
             ended: None,
@@ -184,10 +141,10 @@ impl Stage {
         let mut stage = Self::set(plan, rng).await;
         for _ in 0..stage.plan.bridges {
             let dir = TempDir::new().unwrap();
-            if let Some(size) = stage.plan.spool_disk {
+            if let Some(ground) = stage.plan.spool_disk {
                 let spool = dir.path().join("spool");
                 std::fs::create_dir(&spool).unwrap();
-                stage.disks.push(Disk::mount(&spool, size));
+                stage.disks.push(Disk::mount(&spool, ground));
             }
             stage.lives.push(Life::Down(dir));
             let number = stage.lives.len() - 1;
@@ -221,7 +178,12 @@ impl Stage {
             ),
         };
         Setup::new(&broker, &api)
-            .through(&["sh", "-c", &replacement(program, variables), "sh"])
+            .through(&[
+                "sh",
+                "-c",
+                &replacement(program, variables, &self.before),
+                "sh",
+            ])
             .nats(&format!("replicas = {}", self.plan.servers))
             .nats(self.plan.nats)
             .account(self.plan.account)
@@ -303,6 +265,15 @@ impl Stage {
         self.ended = Some(Timestamp::now());
     }
 
+    /// Makes sure that both sides recover from here within the aim, for a row that then goes on.
+    pub(crate) async fn recovers(&self) {
+        let ended = self.ended.expect("a fault that is over");
+        // A frame that is late shows only when its deadline is over.
+        sleep(SOON + Duration::from_secs(3)).await;
+        let took = recovery(&self.sim, ended).expect("no recovery");
+        assert!(took <= SOON, "recovered after {:.1} s", took.as_secs_f64());
+    }
+
     /// Lets the load run on, stops it, waits until everything is at rest, and settles the books.
     pub(crate) async fn settle(mut self) -> Books {
         let ended = self.ended.expect("a row says when its fault is over");
@@ -319,10 +290,11 @@ impl Stage {
     async fn recover(&self, ended: Timestamp) {
         let deadline = Instant::now() + self.plan.tail;
         while Instant::now() < deadline {
-            sleep(LOOK).await;
-            if recovered(&self.sim, ended) {
+            let began = Instant::now();
+            if recovery(&self.sim, ended).is_some() {
                 break;
             }
+            pause_after(began).await;
         }
         sleep(AFTERWARDS).await;
     }
@@ -330,23 +302,23 @@ impl Stage {
     /// Waits until every message is acked or will not come again, and every request has ended; not
     /// for ever, since the books tell what is missing.
     async fn rest(&self, jetstream: &Context, requested: &Requested) {
-        let deadline = Instant::now() + QUIET;
+        let deadline = Instant::now() + self.plan.quiet;
         let mut pushed = (self.sim.counters().pushed, Instant::now());
         while Instant::now() < deadline {
             let counters = self.sim.counters();
             if counters.pushed != pushed.0 {
                 pushed = (counters.pushed, Instant::now());
             }
+            let began = Instant::now();
             // Nothing was pushed for longer than DingTalk waits with a message that it still has.
             let exhausted = pushed.1.elapsed() > AGAIN + Duration::from_secs(2);
-            let heard = exhausted || all_acked(&self.sim);
             let receipts = count(jetstream, "DINGTALK_RECEIPT").await;
             let left = count(jetstream, "DINGTALK_OUTBOUND").await;
             let ended = left == Some(0) && receipts >= Some(requested.len() as u64);
-            if heard && ended && self.spools_are_empty().await {
+            if ended && (exhausted || all_acked(&self.sim)) && self.spools_are_empty().await {
                 return;
             }
-            sleep(LOOK).await;
+            pause_after(began).await;
         }
     }
 
@@ -359,6 +331,24 @@ impl Stage {
             }
         }
         true
+    }
+}
+
+/// Looking through all frames stops the simulator meanwhile: it must stay a small part of the time, also
+/// on a slow machine.
+async fn pause_after(began: Instant) {
+    sleep(LOOK.max(began.elapsed() * 5)).await;
+}
+
+/// The logs of the bridges stay where a reader of a missed row finds them.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let Some(logs) = run::logs() else { return };
+        let _ = std::fs::create_dir_all(&logs);
+        for number in 0..self.lives.len() {
+            let log = self.dir(number).join("log");
+            let _ = std::fs::copy(log, logs.join(format!("bridge-{number}.log")));
+        }
     }
 }
 

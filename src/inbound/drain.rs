@@ -107,10 +107,12 @@ impl Drain {
                         complained = Some(Instant::now());
                         warn!(error = %stuck, spool.records = depth.records, "the spool cannot be drained now");
                     }
-                    // Room that comes while a window is refused would let a later one in before.
-                    window = 1;
-                    // What is in flight is published again, under the same ids and in order.
-                    publisher = self.broker.publisher(WINDOW);
+                    if matches!(stuck, Stuck::Broker(_)) {
+                        // Room that comes while a window is refused would let a later one in before.
+                        window = 1;
+                        // What is in flight is published again, under the same ids and in order.
+                        publisher = self.broker.publisher(WINDOW);
+                    }
                     sleep(PAUSE).await;
                 }
             }

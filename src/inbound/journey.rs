@@ -54,6 +54,8 @@ pub(super) struct Flights {
     probe_at: Option<Instant>,
     /// When the broker last refused a frame: left alone for [`SPOOL_REST`] as well.
     refused_at: Option<Instant>,
+    /// Since when the broker has had a chance: what waited for the spool until then is not late for it.
+    offered_at: Instant,
     next_token: u64,
     wake_drain: Arc<Notify>,
     errands: Errands,
@@ -111,6 +113,7 @@ impl Flights {
             spool_failed: None,
             probe_at: None,
             refused_at: None,
+            offered_at: Instant::now(),
             next_token: 0,
             wake_drain,
             errands,
@@ -128,6 +131,7 @@ impl Flights {
     pub(super) fn set_route(&mut self, route: Route) {
         if self.route != route {
             self.route = route;
+            self.offered_at = Instant::now();
             info!(route = ?route, spool.records = self.spool.depth().records, "frames take another route");
         }
     }
@@ -215,12 +219,15 @@ impl Flights {
         settled.result.map(drop)
     }
 
-    /// Whether the oldest frame in the window has used up the soft budget.
+    /// Whether the oldest frame in the window has used up the soft budget. What a spool had kept waiting
+    /// that takes nothing gets the budget anew, or a broker that has just come back would lose its
+    /// connection over frames that it was given a moment ago, again and again.
     pub(super) fn needs_spool(&self, now: Instant) -> bool {
         let Some((_, oldest)) = self.departed.front() else {
             return false;
         };
-        let late = now.duration_since(oldest.received) >= self.budgets.soft_budget;
+        let since = oldest.received.max(self.offered_at);
+        let late = now.saturating_duration_since(since) >= self.budgets.soft_budget;
         late && !self.spool_rests()
     }
 
@@ -247,9 +254,11 @@ impl Flights {
         self.waiting.push_back(flight);
     }
 
-    /// Takes the oldest flight that waits.
+    /// Takes the oldest flight that waits, for the broker.
     pub(super) fn next_waiting(&mut self) -> Option<Flight> {
-        self.waiting.pop_front()
+        let flight = self.waiting.pop_front()?;
+        self.offered_at = Instant::now();
+        Some(flight)
     }
 
     /// Begins to write what waits, unless a write is under way.

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::store::{Marks, Store, StoreError, weight};
+use super::store::{FROZEN, Marks, Store, StoreError, weight};
 use super::{Depth, SpoolError};
 
 /// Calls that may wait for the thread; a caller beyond them waits for room.
 const QUEUE: usize = 1024;
 /// Bytes of records after which a group is committed, however many calls wait.
 const MAX_GROUP: u64 = 4 * 1024 * 1024;
-/// How long a failed store is left alone before a call opens it anew: opening reads all of it.
+/// How long a store that could not be opened, or took no record, is left alone before a call tries again:
+/// opening reads all of it, and a disk without room must not keep what is there from being read.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a file is whose damage the database did not expect.
@@ -70,6 +71,7 @@ impl Keeper {
             store: None,
             marks: None,
             failure: None,
+            refusal: None,
             cramped: false,
             depth: Arc::clone(&depth),
         };
@@ -151,6 +153,8 @@ struct Desk {
     marks: Option<Marks>,
     /// Why and when it failed.
     failure: Option<(SpoolError, Instant)>,
+    /// Why and when the disk took no record.
+    refusal: Option<(SpoolError, Instant)>,
     /// Whether the disk has no room even for removing.
     cramped: bool,
     depth: Arc<Mutex<Depth>>,
@@ -186,7 +190,7 @@ impl Desk {
 
     /// Commits what fits of `group` at once and answers each call.
     fn append(&mut self, group: Vec<Append>) {
-        let depth = match self.store() {
+        let depth = match self.writable() {
             Ok(store) => store.depth(),
             Err(error) => return answer(group, &Err(error)),
         };
@@ -208,7 +212,32 @@ impl Desk {
             .flat_map(|append| append.records.iter().cloned())
             .collect();
         let result = self.attempt(|store| store.append(&records));
+        self.refusal = None;
+        if let Err(error) = &result {
+            self.refusal = Some((error.clone(), Instant::now()));
+            // What is there needs no room to be read, and the broker may be waiting for it.
+            self.failure = None;
+        }
         answer(fitting, &result);
+    }
+
+    /// The store, when it may be asked to take something: not soon after it refused. One on a disk that
+    /// took no writes is opened anew, as the disk may have been mended.
+    fn writable(&mut self) -> Result<&mut Store, SpoolError> {
+        if let Some((error, at)) = &self.refusal
+            && at.elapsed() < REOPEN_PAUSE
+        {
+            return Err(error.clone());
+        }
+        if let Some(store) = self.store.take_if(|store| store.frozen()) {
+            self.marks = Some(store.marks());
+        }
+        if self.store()?.frozen() {
+            let error = disk(&self.dir, FROZEN);
+            self.refusal = Some((error.clone(), Instant::now()));
+            return Err(error);
+        }
+        self.store()
     }
 
     /// Removes; without the disk when that has no room even for a removal. Whatever is removed is
@@ -219,10 +248,13 @@ impl Desk {
             let Err(error) = self.attempt(|store| store.remove_through(position)) else {
                 return Ok(());
             };
-            tracing::warn!(%error, "the disk of the spool takes no removal, its file is made anew once it is empty");
-            self.cramped = true;
             // Reading needs no room, and waiting would keep from the broker what it could have.
             self.failure = None;
+            if self.store()?.frozen() {
+                return self.attempt(|store| store.remove_through(position));
+            }
+            tracing::warn!(%error, "the disk of the spool takes no removal, its file is made anew once it is empty");
+            self.cramped = true;
         }
         self.attempt(|store| store.pass(position))?;
         let emptied = self
@@ -238,7 +270,7 @@ impl Desk {
 
     fn probe(&mut self) -> Result<(), SpoolError> {
         let max_bytes = self.max_bytes;
-        let free = max_bytes.saturating_sub(self.store()?.depth().bytes);
+        let free = max_bytes.saturating_sub(self.writable()?.depth().bytes);
         if free < max_bytes / 2 {
             return Err(SpoolError::Full { max_bytes });
         }
@@ -274,7 +306,7 @@ impl Desk {
             {
                 return Err(error.clone());
             }
-            match guarded(|| Store::open(&self.dir, self.marks)) {
+            match guarded(|| self.open()) {
                 Ok(store) => {
                     if self.failure.take().is_some() {
                         tracing::info!("spool opened again");
@@ -292,6 +324,18 @@ impl Desk {
         self.store
             .as_mut()
             .ok_or_else(|| disk(&self.dir, "it is not open"))
+    }
+
+    /// Opens what is there; of a store that worked until its disk took no more writes, what can be read.
+    fn open(&self) -> Result<Store, StoreError> {
+        let opened = Store::open(&self.dir, self.marks);
+        match (opened, self.marks) {
+            (Err(StoreError::Failed(why)), Some(marks)) => {
+                let frozen = Store::open_frozen(&self.dir, marks);
+                frozen.map_err(|_| StoreError::Failed(why))
+            }
+            (opened, _) => opened,
+        }
     }
 
     fn publish(&self) {

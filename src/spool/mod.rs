@@ -23,6 +23,7 @@
 
 mod block;
 mod file;
+mod frozen;
 mod keeper;
 mod store;
 #[cfg(test)]
@@ -88,8 +89,8 @@ impl Spool {
     /// consecutive calls share one fsync. Dropping the future does not take back what it asked for.
     ///
     /// # Errors
-    /// [`SpoolError::Full`] or [`SpoolError::Disk`]: none of them was kept. After a failure of the disk
-    /// the database is opened anew by a later call, at most once a second.
+    /// [`SpoolError::Full`] or [`SpoolError::Disk`]: none of them was kept. A disk that refused is asked
+    /// again by a later call, at most once a second; what the spool holds can be read all the same.
     pub async fn append(&self, records: Vec<Bytes>) -> Result<(), SpoolError> {
         if records.is_empty() {
             return Ok(());

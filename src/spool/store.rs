@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use redb::{
-    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition,
 };
 use thiserror::Error;
 
 use super::Depth;
 use super::block::{self, Broken};
 use super::file::SyncedGrowth;
+use super::frozen::Frozen;
 
 /// Name of the file in the folder of the spool.
 const FILE: &str = "spool.redb";
@@ -27,6 +29,8 @@ const MAX_READ: usize = 4 * 1024 * 1024;
 const RELEASE: u64 = 4 * 1024 * 1024;
 /// A file above this size is compacted when nothing is left in it.
 const COMPACT_ABOVE: u64 = 16 * 1024 * 1024;
+/// Why a frozen store takes nothing.
+pub(super) const FROZEN: &str = "its disk takes no writes any more";
 /// What the position of a record counts against the limit, in bytes.
 pub(super) const POSITION_BYTES: u64 = 8;
 
@@ -72,37 +76,55 @@ pub(super) struct Store {
     marks: Marks,
     depth: Depth,
     unreleased: u64,
+    /// Whether the disk takes no writes, so that changes are made in memory only.
+    frozen: bool,
 }
 
 impl Store {
     /// Opens the file in `dir`. With `former` marks, records at and after `former.next` are removed:
     /// they belong to an append that was answered with an error.
     pub(super) fn open(dir: &Path, former: Option<Marks>) -> Result<Self, StoreError> {
-        create_private(dir).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let failed = |error: io::Error| StoreError::Failed(error.to_string());
+        create_private(dir).map_err(failed)?;
         let path = dir.join(FILE);
-        let opened = SyncedGrowth::open(&path).and_then(|file| {
-            Builder::new()
-                .set_cache_size(CACHE)
-                .create_with_backend(file)
-        });
-        let database = match opened {
-            Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Busy),
-            other => other?,
-        };
+        let database = opened(SyncedGrowth::open(&path))?;
         // The entry of a new file in its folder needs a sync of its own to survive a power cut.
         fs::File::open(dir)
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| StoreError::Failed(error.to_string()))?;
+            .map_err(failed)?;
+        Self::with(database, path, former, false)
+    }
+
+    /// Opens the file of a store that failed, on a disk that takes no writes: its records can be read and
+    /// removed, but none added. A crash brings back what was removed.
+    pub(super) fn open_frozen(dir: &Path, former: Marks) -> Result<Self, StoreError> {
+        let path = dir.join(FILE);
+        let database = opened(Frozen::open(&path))?;
+        Self::with(database, path, Some(former), true)
+    }
+
+    fn with(
+        database: Database,
+        path: PathBuf,
+        former: Option<Marks>,
+        frozen: bool,
+    ) -> Result<Self, StoreError> {
         let mut store = Self {
             database,
             path,
             marks: former.unwrap_or(Marks { next: 1, head: 0 }),
             depth: Depth::default(),
             unreleased: 0,
+            frozen,
         };
         store.cut(former)?;
         store.count()?;
         Ok(store)
+    }
+
+    /// Whether changes are made in memory only.
+    pub(super) fn frozen(&self) -> bool {
+        self.frozen
     }
 
     /// Where the queue begins and ends.
@@ -146,6 +168,9 @@ impl Store {
 
     /// Stores `records` in order, durably, all or none.
     pub(super) fn append(&mut self, records: &[Bytes]) -> Result<(), StoreError> {
+        if self.frozen {
+            return Err(StoreError::Failed(FROZEN.to_owned()));
+        }
         let mut next = self.marks.next;
         let transaction = self.database.begin_write()?;
         {
@@ -264,10 +289,22 @@ impl Store {
 
     fn shrink(&mut self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |file| file.len());
-        if size > COMPACT_ABOVE {
+        if size > COMPACT_ABOVE && !self.frozen {
             self.database.compact()?;
         }
         Ok(())
+    }
+}
+
+fn opened<B: StorageBackend>(backend: Result<B, DatabaseError>) -> Result<Database, StoreError> {
+    let opened = backend.and_then(|backend| {
+        Builder::new()
+            .set_cache_size(CACHE)
+            .create_with_backend(backend)
+    });
+    match opened {
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::Busy),
+        other => Ok(other?),
     }
 }
 

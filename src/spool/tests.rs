@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::store::Store;
 use super::*;
 
 const PLENTY: u64 = 1 << 30;
@@ -438,4 +439,61 @@ async fn a_full_disk_does_not_keep_the_spool_from_being_drained() {
     assert_eq!(numbers(&spool).await, [7]);
     drop(spool);
     drop(disk);
+}
+
+#[tokio::test]
+async fn an_append_that_finds_no_room_keeps_nobody_from_reading() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else {
+        eprintln!("skipped: mounting a small file system needs root");
+        return;
+    };
+    let spool = Spool::open(&dir.path().join("spool"), PLENTY).unwrap();
+    let mut promised = 0;
+    loop {
+        let records: Vec<Bytes> = (promised..promised + 100).map(record).collect();
+        if spool.append(records).await.is_err() {
+            break;
+        }
+        promised += 100;
+    }
+    assert_eq!(numbers(&spool).await, (0..promised).collect::<Vec<_>>());
+    // The disk is not asked again at once, whoever asks.
+    assert!(spool.append(vec![record(promised)]).await.is_err());
+    assert_eq!(numbers(&spool).await, (0..promised).collect::<Vec<_>>());
+    drop(spool);
+    drop(disk);
+}
+
+#[test]
+fn a_disk_that_takes_no_writes_gives_what_it_holds_and_keeps_it_for_another_life() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path(), None).unwrap();
+    let records: Vec<Bytes> = (0..300).map(record).collect();
+    store.append(&records).unwrap();
+    let marks = store.marks();
+    drop(store);
+    let before = fs::read(dir.path().join("spool.redb")).unwrap();
+
+    let mut frozen = Store::open_frozen(dir.path(), marks).unwrap();
+    let read = |store: &Store| {
+        let page = store.read(0, 1000).unwrap();
+        page.iter()
+            .map(|(_, bytes)| number(bytes))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(read(&frozen), (0..300).collect::<Vec<_>>());
+    frozen.remove_through(120).unwrap();
+    assert_eq!(read(&frozen), (120..300).collect::<Vec<_>>());
+    assert!(frozen.append(&[record(300)]).is_err());
+    frozen.remove_through(300).unwrap();
+    assert_eq!(frozen.depth(), Depth::default());
+    let marks = frozen.marks();
+    drop(frozen);
+    assert_eq!(fs::read(dir.path().join("spool.redb")).unwrap(), before);
+
+    let mut mended = Store::open(dir.path(), Some(marks)).unwrap();
+    assert_eq!(mended.depth(), Depth::default());
+    mended.append(&[record(300)]).unwrap();
+    assert_eq!(read(&mended), [300]);
 }

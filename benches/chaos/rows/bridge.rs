@@ -17,7 +17,8 @@ pub(super) fn rows() -> Vec<Scenario> {
         .with_takeover(),
         short("bridge SIGSTOP for 6 s", |rng| {
             staged(Plan::default(), rng, frozen)
-        }),
+        })
+        .noting(super::STOPPED),
         short("bridge SIGTERM, started again", |rng| {
             staged(Plan::default(), rng, told)
         }),

@@ -23,6 +23,12 @@ pub(super) fn rows() -> Vec<Scenario> {
         short("stream full, then not", |rng| {
             staged(Plan::default(), rng, stream_full)
         }),
+        full("stream of requests full for 5 s", |rng| {
+            staged(Plan::default(), rng, requests_full)
+        }),
+        full("stream of receipts full for 5 s", |rng| {
+            staged(Plan::default(), rng, receipts_full)
+        }),
         short("R3, kill -9 of the leader", |rng| {
             staged(three(), rng, leader_killed)
         })
@@ -48,14 +54,16 @@ pub(super) fn rows() -> Vec<Scenario> {
         }),
         full("broker out 5 min", |rng| {
             staged(light(), rng, async |stage| out(stage, 300).await)
-        }),
+        })
+        .waiting(),
         full("broker out 6 min, dedup window 5 min", |rng| {
             let plan = Plan {
                 nats: "dedup_window = \"5m\"",
                 ..light()
             };
             staged(plan, rng, async |stage| out(stage, 360).await)
-        }),
+        })
+        .waiting(),
     ]
 }
 
@@ -164,23 +172,39 @@ async fn lame_duck(stage: &mut Stage) {
     stage.over();
 }
 
-/// Changes the inbound stream as an operator would.
-async fn edit(stage: &Stage, change: impl FnOnce(&mut Config)) {
+/// Changes a stream as an operator would.
+async fn edit(stage: &Stage, stream: &str, change: impl FnOnce(&mut Config)) {
     let jetstream = stage.brokers.jetstream().await;
-    let mut stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
+    let mut stream = jetstream.get_stream(stream).await.unwrap();
     let mut config = stream.info().await.unwrap().config.clone();
     change(&mut config);
     jetstream.update_stream(config).await.unwrap();
 }
 
-async fn stream_full(stage: &mut Stage) {
+/// Lets a stream take only so many messages for five seconds.
+async fn filled(stage: &mut Stage, stream: &str, most: i64) {
     stage.between(100, 1000).await;
-    edit(stage, |config| {
-        config.max_messages = 2_500;
+    edit(stage, stream, |config| {
+        config.max_messages = most;
         config.discard = DiscardPolicy::New;
     })
     .await;
     seconds(5).await;
-    edit(stage, |config| config.max_messages = -1).await;
+    edit(stage, stream, |config| config.max_messages = -1).await;
     stage.over();
+}
+
+async fn stream_full(stage: &mut Stage) {
+    filled(stage, "DINGTALK_INBOUND", 2_500).await;
+}
+
+/// Services are refused and ask again; what was accepted is served.
+async fn requests_full(stage: &mut Stage) {
+    super::bridge::slow_sends(stage).await;
+    filled(stage, "DINGTALK_OUTBOUND", 10).await;
+}
+
+/// What was sent has no place for its receipt.
+async fn receipts_full(stage: &mut Stage) {
+    filled(stage, "DINGTALK_RECEIPT", 250).await;
 }

@@ -47,7 +47,9 @@ pub(super) fn rows() -> Vec<Scenario> {
 
 async fn jump(rng: Rng, by: &str) -> Result<Books, NotRun> {
     let Some(library) = LIBRARIES.iter().find(|path| Path::new(path).exists()) else {
-        return Err(NotRun("libfaketime is not installed".to_owned()));
+        return Err(NotRun::Missing(
+            "libfaketime is not installed (Debian and Ubuntu: package faketime)".to_owned(),
+        ));
     };
     let clock = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(clock.path(), "+0\n").unwrap();

@@ -9,9 +9,9 @@ use fastrand::Rng;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::{full, seconds, short, staged};
+use super::{full, seconds, short, staged, taken_over};
 use crate::builds::bridge_program;
-use crate::disk::may_mount;
+use crate::disk::{Ground, may_mount};
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
@@ -20,7 +20,7 @@ pub(super) fn rows() -> Vec<Scenario> {
     vec![
         short("disk full under the spool, broker out 8 s", |rng| {
             let plan = Plan {
-                spool_disk: Some("6m"),
+                spool_disk: Some(Ground::Memory("6m")),
                 ..Plan::default()
             };
             mounted(plan, rng, async |stage| without_broker(stage, 8).await)
@@ -41,10 +41,25 @@ pub(super) fn rows() -> Vec<Scenario> {
         }),
         full("started on a read-only spool", |rng| {
             let plan = Plan {
-                spool_disk: Some("64m"),
-                ..Plan::default()
+                spool_disk: Some(Ground::Memory("64m")),
+                ..taken_over()
             };
             mounted(plan, rng, read_only)
+        })
+        .with_takeover(),
+        full("spool turns read-only in mid-run", |rng| {
+            let plan = Plan {
+                spool_disk: Some(Ground::Image),
+                ..Plan::default()
+            };
+            mounted(plan, rng, turned_read_only)
+        }),
+        full("spool turns read-only while it holds frames", |rng| {
+            let plan = Plan {
+                spool_disk: Some(Ground::Image),
+                ..Plan::default()
+            };
+            mounted(plan, rng, caught_read_only)
         }),
         short("torn tail of the spool", |rng| {
             staged(Plan::default(), rng, torn)
@@ -64,8 +79,14 @@ async fn mounted(
     rng: Rng,
     fault: impl AsyncFnOnce(&mut Stage),
 ) -> Result<Books, NotRun> {
-    if !may_mount() {
-        return Err(NotRun("mounting a tmpfs needs root".to_owned()));
+    let ground = plan.spool_disk.unwrap_or(Ground::Memory("1m"));
+    if !may_mount(ground) {
+        return Err(NotRun::Impossible(match ground {
+            Ground::Memory(_) => "mounting a tmpfs needs root".to_owned(),
+            Ground::Image => {
+                "mounting an ext4 image needs root, loop devices and e2fsprogs".to_owned()
+            }
+        }));
     }
     staged(plan, rng, fault).await
 }
@@ -97,6 +118,41 @@ async fn read_only(stage: &mut Stage) {
     let complaint = refused(stage).await.expect("a bridge that does not start");
     assert!(complaint.contains("spool"), "{complaint}");
     stage.disks[0].remount("rw");
+    stage.start(0).await;
+    stage.over();
+}
+
+/// The file system under the spool is broken while the spool holds nothing, and stays so: once the broker
+/// is back everything goes without a spool. Then somebody mends the disk.
+async fn turned_read_only(stage: &mut Stage) {
+    stage.between(100, 1000).await;
+    stage.disks[0].fail();
+    stage.between(300, 1000).await;
+    stage.brokers.nodes[0].kill();
+    seconds(5).await;
+    assert!(stage.bridge(0).log().contains("the spool takes nothing"));
+    stage.brokers.nodes[0].restart().await;
+    mend_later(stage).await;
+}
+
+/// The same while it holds frames that were acknowledged: they can still be read.
+async fn caught_read_only(stage: &mut Stage) {
+    stage.between(100, 1000).await;
+    stage.brokers.nodes[0].kill();
+    stage.between(2500, 4000).await;
+    stage.disks[0].fail();
+    seconds(3).await;
+    stage.brokers.nodes[0].restart().await;
+    mend_later(stage).await;
+}
+
+/// Mends the disk, and starts the bridge anew on it, once the bridge has shown that it goes on without.
+async fn mend_later(stage: &mut Stage) {
+    stage.over();
+    stage.recovers().await;
+    stage.bridge(0).signal("TERM");
+    stage.ended(0).await;
+    stage.disks[0].mend();
     stage.start(0).await;
     stage.over();
 }

@@ -2,9 +2,11 @@
 
 mod bridge;
 mod broker;
+mod chats;
 mod clock;
 mod dingtalk;
 mod disk;
+mod limits;
 mod network;
 mod replicas;
 mod steps;
@@ -26,13 +28,21 @@ pub(crate) fn all() -> Vec<Scenario> {
         steps::rows(),
         broker::rows(),
         disk::rows(),
+        limits::rows(),
         network::rows(),
         dingtalk::rows(),
+        chats::rows(),
         clock::rows(),
         replicas::rows(),
     ];
     groups.into_iter().flatten().collect()
 }
+
+/// Why a row with SIGSTOP has late acks.
+const STOPPED: &str = "the late acks are those of frames that arrived while the process was stopped, and could answer \
+     nobody: DingTalk had pushed them again by then, and what was stored is there once";
+/// How long a chat may take in which thousands wait, since order leaves it one call at a time.
+const CROWD_SERVED: Duration = Duration::from_secs(240);
 
 /// A row of the short set.
 fn short<F>(name: impl Into<String>, run: impl Fn(Rng) -> F + 'static) -> Scenario
@@ -43,6 +53,8 @@ where
         name: name.into(),
         set: Set::Short,
         recovery: SOON,
+        note: None,
+        idle: false,
         run: Box::new(move |rng| Box::pin(run(rng))),
     }
 }
@@ -66,6 +78,18 @@ impl Scenario {
     /// DingTalk or the broker itself sets another pace for recovery.
     fn within(mut self, recovery: Duration) -> Self {
         self.recovery = recovery;
+        self
+    }
+
+    /// A reader of its line should know this.
+    fn noting(mut self, note: &'static str) -> Self {
+        self.note = Some(note);
+        self
+    }
+
+    /// It mostly waits.
+    fn waiting(mut self) -> Self {
+        self.idle = true;
         self
     }
 }

@@ -16,6 +16,11 @@ pub(super) fn rows() -> Vec<Scenario> {
             staged(replicas(2), rng, rolled)
         })
         .with_takeover(),
+        full("two replicas, SIGSTOP of the sending one for 12 s", |rng| {
+            staged(replicas(2), rng, sender_frozen)
+        })
+        .with_takeover()
+        .noting(super::STOPPED),
         full("three replicas, kill -9 of the sending one", |rng| {
             staged(replicas(3), rng, sender_killed)
         })
@@ -34,9 +39,9 @@ fn replicas(bridges: usize) -> Plan {
     }
 }
 
-async fn sender_killed(stage: &mut Stage) {
-    slow_sends(stage).await;
-    let sender = wait::until("one of the bridges to send", async || {
+/// Which bridge sends, once one does.
+async fn sender(stage: &Stage) -> usize {
+    wait::until("one of the bridges to send", async || {
         for number in 0..stage.lives.len() {
             let ended = stage
                 .bridge(number)
@@ -47,9 +52,25 @@ async fn sender_killed(stage: &mut Stage) {
         }
         None
     })
-    .await;
+    .await
+}
+
+async fn sender_killed(stage: &mut Stage) {
+    slow_sends(stage).await;
+    let sender = sender(stage).await;
     stage.between(100, 1500).await;
     stage.kill(sender);
+    stage.over();
+}
+
+/// Stopped for longer than it takes another to send in its place; then it wakes up with calls half made.
+async fn sender_frozen(stage: &mut Stage) {
+    slow_sends(stage).await;
+    let sender = sender(stage).await;
+    stage.between(100, 1500).await;
+    stage.bridge(sender).signal("STOP");
+    super::seconds(12).await;
+    stage.bridge(sender).signal("CONT");
     stage.over();
 }
 

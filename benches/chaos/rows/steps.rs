@@ -1,15 +1,17 @@
-//! The bridge dies at a named step of the ack path or the send path: a build with fail points.
+//! The bridge dies, stops or is told to end at a named step of the ack path or the send path: a build with fail points.
 
 use std::os::unix::process::ExitStatusExt;
 
 use fastrand::Rng;
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
 
-use super::{full, short, staged, taken_over};
-use crate::builds::armed_program;
+use super::{CROWD_SERVED, full, seconds, short, staged, taken_over};
+use crate::builds::{armed_program, has_step};
+use crate::load::Amount;
 use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
-use crate::stage::Stage;
+use crate::stage::{Plan, Stage};
+use crate::support::wait;
 
 /// Steps of a frame, passed once for each.
 const FRAME: &[&str] = &[
@@ -37,21 +39,56 @@ const REQUEST: &[&str] = &[
     "request.receipt",
     "request.acked",
 ];
+/// Steps of requests that are put aside because too many wait for one chat.
+const BACKLOG: &[&str] = &["backlog.stored", "backlog.moved", "backlog.fetched"];
+/// Requests for one chat that make it crowded.
+const CROWD: u64 = 12_000;
 /// SIGABRT: what a fail point ends the process with.
 const ABORTED: i32 = 6;
+/// How long a bridge that was stopped at a step stays stopped.
+const STOPPED: u64 = 4;
+
+/// What happens to the bridge at a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum End {
+    /// It is gone without a goodbye.
+    Killed,
+    /// SIGSTOP, and SIGCONT after [`STOPPED`].
+    Stopped,
+    /// SIGTERM: it drains and ends.
+    Told,
+}
 
 pub(super) fn rows() -> Vec<Scenario> {
+    let run = |steps: &'static [&'static str], end| move |rng| at(steps, end, rng);
     let mut rows = vec![
-        short("killed at every step of a frame", |rng| at(FRAME, rng)).with_takeover(),
-        short("killed at steps of the spool", |rng| at(&SPOOL[1..4], rng)).with_takeover(),
-        short("killed at steps of a request", |rng| {
-            at(&REQUEST[2..5], rng)
-        })
+        short("killed at every step of a frame", run(FRAME, End::Killed)).with_takeover(),
+        short(
+            "killed at steps of the spool",
+            run(&SPOOL[1..4], End::Killed),
+        )
+        .with_takeover(),
+        short(
+            "killed at steps of a request",
+            run(&REQUEST[2..5], End::Killed),
+        )
         .with_takeover(),
     ];
-    for step in [FRAME, SPOOL, REQUEST].concat() {
-        let run = move |rng| async move { at(&[step], rng).await };
+    for step in [FRAME, SPOOL, REQUEST, BACKLOG].concat() {
+        let run = move |rng| async move { at(&[step], End::Killed, rng).await };
         rows.push(full(format!("killed at {step}"), run).with_takeover());
+    }
+    let groups = [
+        ("a frame", FRAME),
+        ("the spool", SPOOL),
+        ("a request", REQUEST),
+    ];
+    for (what, steps) in groups {
+        let name = format!("SIGSTOP for {STOPPED} s at every step of {what}");
+        let row = full(name, run(steps, End::Stopped)).with_takeover();
+        rows.push(row.noting(super::STOPPED));
+        let name = format!("SIGTERM at every step of {what}");
+        rows.push(full(name, run(steps, End::Told)).with_takeover());
     }
     rows.push(
         full("killed after the call left", |rng| {
@@ -62,33 +99,84 @@ pub(super) fn rows() -> Vec<Scenario> {
     rows
 }
 
-/// One life of the bridge for each step, each ended by its fail point.
-async fn at(steps: &[&str], rng: Rng) -> Result<Books, NotRun> {
+/// What a row at these steps stands on.
+fn plan_of(steps: &[&str]) -> Plan {
+    if !steps.iter().any(|step| BACKLOG.contains(step)) {
+        return taken_over();
+    }
+    Plan {
+        amount: Amount {
+            crowd: CROWD,
+            ..Amount::default()
+        },
+        quiet: CROWD_SERVED,
+        ..taken_over()
+    }
+}
+
+/// One life of the bridge for each step, each ended, stopped or told to end by its fail point.
+async fn at(steps: &[&str], end: End, rng: Rng) -> Result<Books, NotRun> {
     let Some(program) = armed_program() else {
-        return Err(NotRun("no build with fail points was given".to_owned()));
+        let why = "no build with fail points was given; make chaos makes one";
+        return Err(NotRun::Missing(why.to_owned()));
     };
-    staged(taken_over(), rng, async |stage| {
+    if let Some(step) = steps.iter().find(|step| !has_step(&program, step)) {
+        return Err(NotRun::Impossible(format!(
+            "this bridge has no step {step}"
+        )));
+    }
+    staged(plan_of(steps), rng, async |stage| {
         for step in steps {
             stage.kill(0);
             // Records go into the spool and out of it in groups, so those are few.
-            let most = if SPOOL.contains(step) { 3 } else { 60 };
+            let most = if SPOOL.contains(step) || BACKLOG.contains(step) {
+                3
+            } else {
+                60
+            };
             let pass = stage.rng.u64(1..=most);
-            let armed = format!("{step}:{pass}");
+            let armed = match end {
+                End::Killed => format!("{step}:{pass}"),
+                End::Stopped => format!("{step}:{pass}:STOP"),
+                End::Told => format!("{step}:{pass}:TERM"),
+            };
             let setup = stage.setup_of(&program, &[("FAILPOINT", &armed)]);
             stage.start_as(0, setup).await;
             if SPOOL.contains(step) {
                 use_the_spool(stage).await;
             }
-            let status = stage.ended(0).await;
-            assert_eq!(status.signal(), Some(ABORTED), "{step}: {status}");
+            reached(stage, step, end).await;
             if stage.brokers.nodes[0].try_client().await.is_none() {
                 stage.brokers.nodes[0].restart().await;
             }
         }
-        stage.start(0).await;
+        if end != End::Stopped {
+            stage.start(0).await;
+        }
         stage.over();
     })
     .await
+}
+
+/// Waits until the step has been reached and what it does is done.
+async fn reached(stage: &mut Stage, step: &str, end: End) {
+    match end {
+        End::Killed => {
+            let status = stage.ended(0).await;
+            assert_eq!(status.signal(), Some(ABORTED), "{step}: {status}");
+        }
+        End::Told => {
+            let status = stage.ended(0).await;
+            assert_eq!(status.code(), Some(0), "{step}: a drain that was cut short");
+        }
+        End::Stopped => {
+            let mark = format!("failpoint {step} reached");
+            wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
+            seconds(STOPPED).await;
+            stage.bridge(0).signal("CONT");
+            stage.between(500, 1500).await;
+        }
+    }
 }
 
 /// Takes the broker away until the spool holds something, and lets it be drained.

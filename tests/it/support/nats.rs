@@ -93,6 +93,12 @@ impl Nats {
         }
     }
 
+    /// Waits until it has ended by itself; the store stays.
+    pub(crate) async fn gone(&mut self) {
+        let mut child = self.child.take().expect("a broker that runs");
+        wait::until("nats-server to end", async || child.try_wait().unwrap()).await;
+    }
+
     /// Starts it again on the same port and store.
     pub(crate) async fn restart(&mut self) {
         self.kill();
@@ -145,9 +151,14 @@ impl Nats {
             .ok()
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a broker that runs").id()
+    }
+
     /// Sends it a signal by name, such as `STOP`, which freezes it.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().expect("a broker that runs").id();
+        let pid = self.pid();
         let status = Command::new("kill")
             .arg(format!("-{name}"))
             .arg(pid.to_string())
