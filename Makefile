@@ -27,8 +27,9 @@ chaos: ## The loss ledger: all breaks under load, then the books are settled (FU
 	BRIDGE_TEST_NATS_SERVER="$$server" \
 	$(if $(SOAK),,CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk") \
 	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
+	@SECONDS_EACH=$(or $(FUZZ_SECONDS),20) scripts/fuzz
 
-fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs cargo-fuzz and a nightly toolchain
+fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs a C++ compiler beside Rust
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz
 
 lint: ## Format, clippy, docs, licences
@@ -39,7 +40,7 @@ lint: ## Format, clippy, docs, licences
 schema: ## Write schemas/ anew from the Rust types
 	@cargo run --quiet -- schema --write schemas
 
-sbom: ## The bill of materials of the release, CycloneDX, into target/sbom.json; needs cargo-cyclonedx
+sbom: ## The bill of materials of the release, CycloneDX, into target/sbom.json
 	@scripts/sbom
 
 clean: ## Remove what was built and fetched

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use nats_dingtalk::broker::{Headers, acknowledgement, echo};
 use nats_dingtalk::dingtalk::api::{ShipmentBody, meanings, render_robot, render_webhook};
 use nats_dingtalk::dingtalk::payload;
 use nats_dingtalk::dingtalk::stream::Frame;
@@ -175,6 +176,34 @@ fn rendered(content: &Content) {
         };
         serde_json::from_str::<IgnoredAny>(&body).expect("a body is JSON");
         assert!(!divided || body.len() <= WEBHOOK_BYTES, "{}", body.len());
+    }
+}
+
+/// Headers as `name\0value\0` pairs come back as they went in, or are refused; none brings another with it. And
+/// any bytes as the broker's answer to a publish.
+pub fn wire(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut parts = text.split('\0');
+    let mut headers = Headers::new();
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        headers.push((name.to_owned().into(), value.to_owned()));
+    }
+    if let Ok(mut came) = echo(&headers) {
+        let mut went = headers.clone();
+        for pair in [&mut came, &mut went] {
+            pair.sort();
+        }
+        assert_eq!(came, went);
+        for (name, value) in &came {
+            assert!(!name.contains(['\r', '\n', ':', ' ']), "{name:?}");
+            assert!(!value.contains(['\r', '\n']), "{value:?}");
+        }
+    }
+    if let Some((status, payload)) = input.split_first_chunk::<2>() {
+        let status = Some(u16::from_be_bytes(*status)).filter(|status| *status > 0);
+        if let Err(error) = acknowledgement(status, Bytes::copy_from_slice(payload)) {
+            assert!(!error.to_string().is_empty());
+        }
     }
 }
 

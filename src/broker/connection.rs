@@ -173,7 +173,7 @@ pub(super) fn reconnect_delay(attempt: usize) -> Duration {
 
 /// Where a user is answered: apart from other users, so that permissions can keep them from listening
 /// (docs/permissions.md). A name that is no subject token has no place of its own.
-fn inbox(user: &str) -> String {
+pub(super) fn inbox(user: &str) -> String {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if user.is_empty() || !user.bytes().all(legal) {
         return "_INBOX".to_owned();

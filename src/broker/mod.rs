@@ -4,6 +4,7 @@
 mod connection;
 mod consumer;
 mod ear;
+mod echo;
 mod error;
 mod feed;
 mod fitness;
@@ -22,6 +23,7 @@ mod neighbours;
 mod newest;
 mod objects;
 mod outgoing;
+mod permitted;
 mod program;
 mod publisher;
 mod recent;
@@ -45,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use ear::Ear;
+pub use echo::{acknowledgement, echo};
 pub use error::BrokerError;
 pub use feed::Feed;
 pub use incoming::Incoming;
@@ -52,7 +55,9 @@ pub use keyvalue::{Bucket, Entry, KeyValue};
 pub use managed::{ManagedError, ManagedServer};
 pub use media::{Description, MediaError, MediaObject, MediaStore};
 pub use media_reader::MediaReader;
+pub use neighbours::Neighbours;
 pub use outgoing::{Headers, Outgoing, Stored};
+pub use permitted::Permitted;
 pub use publisher::{Publisher, Settled};
 pub use replay::{Recorded, Replay, Shelf, Start};
 pub use rights::{Reach, Rights, Role, rights};
@@ -210,8 +215,8 @@ impl Broker {
     ///
     /// # Errors
     /// [`BrokerError::Away`].
-    pub async fn neighbours(&self) -> Result<Vec<(String, Entry)>, BrokerError> {
-        neighbours::entries(&self.hub).await
+    pub async fn neighbours(&self) -> Result<Neighbours, BrokerError> {
+        neighbours::look(&self.hub).await
     }
 
     /// The object store of media.

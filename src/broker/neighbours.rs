@@ -2,9 +2,12 @@
 //! their names and not what they hold.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::error::BrokerError;
@@ -16,6 +19,9 @@ use super::listing;
 const BUCKET: (&str, &str) = ("KV_", "_FLEET");
 /// Most of them that are looked at.
 const MOST: usize = 16;
+/// How long one look may take. A user without rights over it is not answered at all, and whoever asks
+/// has others to hear.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct NamePage {
@@ -23,8 +29,17 @@ struct NamePage {
     streams: Option<Vec<String>>,
 }
 
-/// The entries of all of them.
-pub(super) async fn entries(hub: &Arc<Hub>) -> Result<Vec<(String, Entry)>, BrokerError> {
+/// What is in the buckets of other configurations.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    /// The entries that could be read, by key.
+    pub entries: Vec<(String, Entry)>,
+    /// Buckets that could not be read, mostly for want of rights.
+    pub hidden: Vec<String>,
+}
+
+/// Looks into all of them at once.
+pub(super) async fn look(hub: &Arc<Hub>) -> Result<Neighbours, BrokerError> {
     let own = hub.names.of("FLEET");
     let question = json!({"subject": "$KV.*.>"});
     // One page holds a thousand names; whoever has more finds the first of them.
@@ -34,11 +49,21 @@ pub(super) async fn entries(hub: &Arc<Hub>) -> Result<Vec<(String, Entry)>, Brok
         let bucket = name.strip_prefix(BUCKET.0)?;
         (bucket.ends_with(BUCKET.1) && bucket != own).then_some(bucket)
     });
-    let mut found = Vec::new();
-    for bucket in buckets.take(MOST) {
-        match listing::entries(hub, bucket).await {
-            Ok(entries) => found.extend(entries),
-            Err(error) => debug!(%error, nats.bucket = bucket, "bucket of another bridge not read"),
+    let looks = buckets.take(MOST).map(async |bucket| {
+        let looked = timeout(PATIENCE, listing::entries(hub, bucket)).await;
+        (
+            bucket,
+            looked.unwrap_or_else(|late| Err(BrokerError::Away(late.to_string()))),
+        )
+    });
+    let mut found = Neighbours::default();
+    for (bucket, looked) in join_all(looks).await {
+        match looked {
+            Ok(entries) => found.entries.extend(entries),
+            Err(error) => {
+                debug!(%error, nats.bucket = bucket, "bucket of another bridge not read");
+                found.hidden.push(bucket.to_owned());
+            }
         }
     }
     Ok(found)

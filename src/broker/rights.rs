@@ -5,10 +5,12 @@ use super::media;
 use super::objects;
 use super::streams;
 use crate::config;
-use crate::message::{AccountName, Kind, encode_token};
+use crate::message::{AccountName, Kind, Verb, encode_token};
 
 /// Where JetStream's API listens.
 const API: &str = "$JS.API";
+/// Where the server tells a user what it may do, and nobody anything else.
+pub(super) const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 
 /// What somebody is to the bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,11 @@ pub struct Reach {
     pub account: AccountName,
     /// Its chats, by kind and exact id; empty: all of them.
     pub chats: Vec<(Kind, String)>,
+    /// Whether it fetches, or puts, what is too large for a message: media and large bodies. Nothing in
+    /// their subjects names a chat, so this is those of every account.
+    pub objects: bool,
+    /// Questions that it may ask, of every account.
+    pub verbs: Vec<Verb>,
 }
 
 /// Subjects that a user may publish to and subscribe to; everything else is refused.
@@ -107,6 +114,36 @@ impl Plot<'_> {
                 }
             }
         }
+        if reach.objects {
+            self.fetcher();
+        }
+        self.asker(&reach.verbs);
+    }
+
+    /// Reads both object stores.
+    fn fetcher(&mut self) {
+        for what in [media::BUCKET, objects::BUCKET] {
+            let stream = format!("OBJ_{}", self.stream(what));
+            self.reader(&stream);
+            self.publish(format!("$JS.FC.{stream}.>"));
+        }
+    }
+
+    /// Puts media into the store, under keys of its own: what is replaced is purged by the bridge alone.
+    fn putter(&mut self) {
+        let bucket = self.stream(media::BUCKET);
+        self.api(&format!("STREAM.INFO.OBJ_{bucket}"));
+        for part in ["C", "M"] {
+            self.publish(format!("$O.{bucket}.{part}.*"));
+        }
+        self.api(&format!("DIRECT.GET.OBJ_{bucket}.$O.{bucket}.M.*"));
+    }
+
+    fn asker(&mut self, verbs: &[Verb]) {
+        let branch = self.nats.subjects.branch("api");
+        for verb in verbs {
+            self.publish(format!("{branch}.{}", verb.as_str()));
+        }
     }
 
     fn sender(&mut self, name: &str, reach: &Reach) {
@@ -128,6 +165,10 @@ impl Plot<'_> {
         self.own_consumer(&stream, &format!("{name}-receipts"), &receipts);
         self.api(&format!("DIRECT.GET.{stream}.{receipts}"));
         self.rights.subscribe.push(receipts);
+        if reach.objects {
+            self.putter();
+        }
+        self.asker(&reach.verbs);
     }
 
     fn operator(&mut self) {
@@ -137,11 +178,7 @@ impl Plot<'_> {
         for what in ["INBOUND", "GATED", "RECEIPT", "DEAD", "STATUS", "ADVISORY"] {
             self.reader(&self.stream(what));
         }
-        for what in [media::BUCKET, objects::BUCKET] {
-            let stream = format!("OBJ_{}", self.stream(what));
-            self.reader(&stream);
-            self.publish(format!("$JS.FC.{stream}.>"));
-        }
+        self.fetcher();
         // A consumer of the queue would take requests away from the bridge.
         let queue = self.stream("OUTBOUND");
         self.looker(&queue);
@@ -186,6 +223,7 @@ impl Plot<'_> {
 
     /// One rule for every stream that the bridge creates, so that a new one is in it at once.
     fn bridge(&mut self) {
+        self.publish(USER_INFO);
         for call in ["INFO", "STREAM.NAMES"] {
             self.api(call);
         }
@@ -241,6 +279,8 @@ mod tests {
                 .iter()
                 .map(|(kind, id)| (*kind, (*id).to_owned()))
                 .collect(),
+            objects: false,
+            verbs: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::Failure;
 use super::print;
 use super::settings::{self, BridgeArgs};
-use crate::broker::{Broker, Survey};
+use crate::broker::{Broker, BrokerError, Permitted, Survey};
 use crate::config::{self, Config, Environment, ServerLocation};
 use crate::dingtalk::api::Http;
 use crate::dingtalk::stream;
@@ -17,6 +17,8 @@ use crate::telemetry::{Health, Metrics};
 
 /// Clocks further apart make signatures, expiry and redelivery times wrong.
 const MAX_SKEW: Duration = Duration::from_secs(30);
+/// Most rights that are named as missing.
+const MAX_LACKS: usize = 8;
 /// Width of the column of names.
 const NAME_WIDTH: usize = 24;
 
@@ -131,6 +133,7 @@ fn show_survey(survey: &Survey, report: &mut Report) -> Result<(), Failure> {
         )?,
         Err(error) => report.line(Grade::Wrong, "broker", &error.to_string())?,
     }
+    show_permitted(&survey.permitted, report)?;
     if let Err(error) = &survey.jetstream {
         let text = format!("{error}; start nats-server with -js, and let this user use it");
         return report.line(Grade::Wrong, "jetstream", &text);
@@ -141,6 +144,40 @@ fn show_survey(survey: &Survey, report: &mut Report) -> Result<(), Failure> {
             Ok(false) => report.line(Grade::Note, name, "is missing; `run` creates it")?,
             Err(error) => report.line(Grade::Wrong, name, &error.to_string())?,
         }
+    }
+    Ok(())
+}
+
+fn show_permitted(
+    permitted: &Result<Permitted, BrokerError>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let lacks = match permitted {
+        Ok(Permitted::Everything) => {
+            let text =
+                "this user may do everything; `nats-dingtalk permissions` prints what is enough";
+            return report.line(Grade::Ok, "permissions", text);
+        }
+        Ok(Permitted::Enough) => {
+            return report.line(Grade::Ok, "permissions", "are what a bridge needs");
+        }
+        Ok(Permitted::Lacks(lacks)) => lacks,
+        Err(error) => {
+            let text = format!(
+                "the broker does not say what this user may do ({error}); let it publish to $SYS.REQ.USER.INFO, as \
+                 `nats-dingtalk permissions --role bridge` has it"
+            );
+            return report.line(Grade::Wrong, "permissions", &text);
+        }
+    };
+    for lack in lacks.iter().take(MAX_LACKS) {
+        let text = format!(
+            "this user may not {lack}; `nats-dingtalk permissions --role bridge` prints what it needs"
+        );
+        report.line(Grade::Wrong, "permissions", &text)?;
+    }
+    if let Some(more) = lacks.len().checked_sub(MAX_LACKS).filter(|more| *more > 0) {
+        report.line(Grade::Wrong, "permissions", &format!("and {more} more"))?;
     }
     Ok(())
 }

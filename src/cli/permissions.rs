@@ -11,7 +11,7 @@ use super::print;
 use super::settings::BrokerArgs;
 use crate::broker::{Reach, Rights, Role, rights};
 use crate::config;
-use crate::message::{AccountName, Kind, Target};
+use crate::message::{AccountName, Kind, Target, Verb};
 
 /// Print NATS users with the least permissions for a role
 ///
@@ -31,6 +31,12 @@ pub(super) struct PermissionsArgs {
     /// Only this chat, for consumers and senders: user:STAFF_ID or group:OPEN_CONVERSATION_ID; repeatable
     #[arg(long, value_name = "TARGET", value_parser = chat)]
     chat: Vec<(Kind, String)>,
+    /// Consumers may also fetch media and large bodies, senders put media: of every account, NATS cannot tell them apart
+    #[arg(long)]
+    objects: bool,
+    /// Verb that consumers and senders may ask, such as `chat`: of every account; repeatable
+    #[arg(long, value_name = "VERB", value_parser = verb)]
+    verb: Vec<Verb>,
     /// Name of the user; with one role only [default: the role, behind the account where there is one]
     #[arg(long, value_parser = |text: &str| AccountName::parse(text))]
     name: Option<AccountName>,
@@ -73,6 +79,13 @@ fn chat(text: &str) -> Result<(Kind, String), String> {
     Ok((kind, id.into_owned()))
 }
 
+fn verb(text: &str) -> Result<Verb, String> {
+    let names = || Verb::ALL.map(Verb::as_str).join(", ");
+    let mut all = Verb::ALL.into_iter();
+    let found = all.find(|verb| verb.as_str() == text);
+    found.ok_or_else(|| format!("there is no verb `{text}`, only {}", names()))
+}
+
 /// Prints the block.
 pub(super) fn execute(args: &PermissionsArgs) -> Result<(), Failure> {
     let nats = args.broker.load_quietly()?.nats;
@@ -105,6 +118,8 @@ fn user(args: &PermissionsArgs, nats: &config::Nats, role: RoleName) -> Result<S
             let reach = Reach {
                 account: account.clone(),
                 chats: args.chat.clone(),
+                objects: args.objects,
+                verbs: args.verb.clone(),
             };
             let name = format!("{account}-{}", role.as_str());
             let role = match role == RoleName::Sender {

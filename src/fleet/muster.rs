@@ -31,6 +31,9 @@ const STABLE: Duration = Duration::from_secs(10);
 const JITTER_MS: u64 = 3000;
 /// How often bridges of other configurations are looked for.
 const NEIGHBOURS_EVERY: Duration = Duration::from_secs(15);
+/// The same after some of them could not be looked at: without rights over them every look is a refusal
+/// in the log of the broker.
+const HIDDEN_FOR: Duration = Duration::from_secs(600);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long a lane counts as short after it was.
@@ -135,8 +138,17 @@ impl Muster {
         if self.neighbours_at <= Instant::now() {
             self.neighbours_at = Instant::now() + NEIGHBOURS_EVERY;
             let neighbours = self.broker.neighbours().await?;
+            if !neighbours.hidden.is_empty() {
+                self.neighbours_at = Instant::now() + HIDDEN_FOR;
+                let hidden = neighbours.hidden.join(", ");
+                debug!(
+                    nats.buckets = hidden,
+                    "no rights over buckets of other bridges"
+                );
+            }
+            let entries = neighbours.entries.iter();
             let read = |(key, entry): &(String, Entry)| member::read(key, &entry.value);
-            self.watchman.neighbours = neighbours.iter().filter_map(read).collect();
+            self.watchman.neighbours = entries.filter_map(read).collect();
         }
         self.watchman.look(&charges, &roll).await;
         Ok(())

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::doorman::Doorman;
 use super::ready;
 use crate::config;
 use crate::message::Timestamp;
@@ -103,7 +104,7 @@ impl Admin {
             stop.cancelled().await;
             return Ok(());
         };
-        let serve = axum::serve(listener, routes(self.board))
+        let serve = axum::serve(Doorman::new(listener), routes(self.board))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let overdue = async {
             stop.cancelled().await;

@@ -1,6 +1,7 @@
 //! Running the bridge: signals, the two-stage stop, admin HTTP. It knows no DingTalk and no NATS.
 
 mod admin;
+mod doorman;
 mod ready;
 mod signals;
 mod stop;

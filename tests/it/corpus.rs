@@ -55,6 +55,11 @@ fn seeds_of_texts_are_borne() {
 }
 
 #[test]
+fn seeds_of_headers_and_acknowledgements_are_borne() {
+    replay("wire", doors::wire);
+}
+
+#[test]
 fn every_frame_of_the_collection_is_borne_cut_anywhere() {
     let frames = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frames");
     for entry in std::fs::read_dir(frames).unwrap() {

@@ -7,15 +7,17 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer};
 use async_nats::{Client, Event};
 use futures_util::StreamExt;
-use nats_dingtalk::sim::{Message, Sim};
+use nats_dingtalk::sim::{Attachment, Message, Sim};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM, Setup};
+use crate::support::least;
 use crate::support::nats::Nats;
 use crate::support::wait;
-use crate::support::world::{GROUP, Stored, messages, options};
+use crate::support::world::{GROUP, Stored, World, messages, options};
 
 const PASSWORD: &str = "pass-word";
 const MANAGER: &str = "dingtalk.outbound.sales.user.manager1";
@@ -176,6 +178,57 @@ impl User {
         message.double_ack().await.unwrap();
         serde_json::from_slice(&message.payload).unwrap()
     }
+}
+
+/// The bridges of all other tests run as this user too, see `support/least.rs`: what the broker refuses to
+/// one of them fails its test. This makes sure that they really do.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bridge_of_every_test_is_kept_to_its_rights() {
+    let port = crate::support::free_port();
+    let nats = Nats::start_with(&format!("http: \"127.0.0.1:{port}\"")).await;
+    let sim = Sim::start(options()).await.unwrap();
+    let setup = Setup::new(&nats.url(), sim.api_url());
+    let _bridge = setup.start().await.ready().await;
+    let url = format!("http://127.0.0.1:{port}/connz?auth=1");
+    let connections = crate::support::bridge::client().get(url).send().await;
+    let connections: Value = connections.unwrap().json().await.unwrap();
+    let connections = connections["connections"].as_array().unwrap();
+    let own = |name: &Value| {
+        name.as_str()
+            .is_some_and(|name| name.contains("nats-dingtalk"))
+    };
+    let own: Vec<_> = connections.iter().filter(|one| own(&one["name"])).collect();
+    assert!(own.len() >= 3, "{connections:?}");
+    for connection in own {
+        assert_eq!(connection["authorized_user"], "bridge", "{connection}");
+    }
+    assert_eq!(nats.refused(), Vec::<String>::new());
+    let login =
+        async_nats::ConnectOptions::with_user_and_password("bridge".into(), least::PASSWORD.into());
+    let client = login.connect(nats.url()).await.unwrap();
+    client.publish("elsewhere", "a".into()).await.unwrap();
+    client.flush().await.unwrap();
+    wait::until_true("a refusal", async || !nats.refused().is_empty()).await;
+    nats.forgive();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bridges_under_two_prefixes_do_not_disturb_each_other_for_want_of_rights() {
+    let world = World::start().await;
+    let elsewhere = world.setup().nats("subject_prefix = \"elsewhere\"");
+    let _elsewhere = elsewhere.start().await.ready().await;
+    wait::until_true("one refusal", async || !world.nats.refused().is_empty()).await;
+    // It is a replica among replicas all the same, and asks no more for the time being.
+    let body = json!({"id": "a", "text": "hello"});
+    world.request(MANAGER, &body).await;
+    assert_eq!(world.receipt("a").await["outcome"], "sent");
+    let refused = world.nats.refused();
+    assert!(refused.len() <= 4, "{refused:#?}");
+    assert!(
+        refused.iter().all(|line| line.contains("ELSEWHERE_FLEET")),
+        "{refused:#?}"
+    );
+    world.nats.forgive();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,9 +461,7 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
     let store = jetstream.get_object_store("DINGTALK_MEDIA").await.unwrap();
     let mut object = store.get("a.txt").await.unwrap();
     let mut bytes = Vec::new();
-    tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes)
-        .await
-        .unwrap();
+    object.read_to_end(&mut bytes).await.unwrap();
     assert_eq!(bytes, b"bytes");
     assert_eq!(world.violations(), Vec::<String>::new());
 
@@ -431,6 +482,172 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
     }
     for subject in ["$KV.>", "_INBOX_bridge.>", ">"] {
         operator.may_not_subscribe(subject).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_fetches_objects_and_asks_one_verb_can_do_that_and_no_more() {
+    let roles = [
+        "--role",
+        "consumer",
+        "--role",
+        "sender",
+        "--account",
+        "sales",
+        "--chat",
+        "user:manager1",
+        "--objects",
+        "--verb",
+        "chat",
+    ];
+    let world = Guarded::start(&roles).await;
+    let mut agent = world.user("sales-consumer").await;
+    let own = "dingtalk.inbound.sales.user.manager1";
+    let consumer = agent
+        .consumer("DINGTALK_INBOUND", "sales-consumer-1", own)
+        .await;
+    let file = Attachment::file("report.pdf", &b"%PDF-1.7 in"[..]);
+    let said = Message::to_bot("manager1", "").carrying(file);
+    world.sim.say(CLIENT_ID, said).await.unwrap();
+    let heard = agent.next(&consumer).await;
+    let key = heard["message"]["media"][0]["object"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let fetched = wait::until("the file", async || {
+        let store = agent
+            .jetstream()
+            .get_object_store("DINGTALK_MEDIA")
+            .await
+            .ok()?;
+        let mut object = store.get(&key).await.ok()?;
+        let mut bytes = Vec::new();
+        object.read_to_end(&mut bytes).await.ok()?;
+        Some(bytes)
+    })
+    .await;
+    assert_eq!(fetched, b"%PDF-1.7 in");
+    // A body too large for a message is in the other store.
+    let large = Message::to_bot("manager1", "x".repeat(2 << 20));
+    world.sim.say(CLIENT_ID, large).await.unwrap();
+    let claims = world.all("DINGTALK_INBOUND", 2).await;
+    let claim = claims[1].header("Dingtalk-Claim").to_owned();
+    let store = agent
+        .jetstream()
+        .get_object_store("DINGTALK_OBJECTS")
+        .await
+        .unwrap();
+    let mut body = Vec::new();
+    let mut object = store.get(&claim).await.unwrap();
+    object.read_to_end(&mut body).await.unwrap();
+    assert!(body.len() > 2 << 20);
+
+    let mut sender = world.user("sales-sender").await;
+    let store = sender
+        .jetstream()
+        .get_object_store("DINGTALK_MEDIA")
+        .await
+        .unwrap();
+    store
+        .put("mine/report.pdf", &mut &b"%PDF-1.7 out"[..])
+        .await
+        .unwrap();
+    let body = json!({"id": "file", "file": {"object": "mine/report.pdf"}}).to_string();
+    let stored = sender
+        .jetstream()
+        .publish(MANAGER, body.into())
+        .await
+        .unwrap();
+    stored.await.unwrap();
+    let receipts = world.all("DINGTALK_RECEIPT", 1).await;
+    assert_eq!(receipts[0].body["outcome"], "sent", "{}", receipts[0].body);
+    for user in [&agent, &sender] {
+        let question = json!({"chat": "user:manager1"}).to_string();
+        let told = user
+            .client
+            .request("dingtalk.api.chat", question.into())
+            .await;
+        let told: Value = serde_json::from_slice(&told.unwrap().payload).unwrap();
+        assert!(told.get("error").is_none(), "{told}");
+    }
+    assert_eq!(world.violations(), Vec::<String>::new());
+
+    for user in [&mut agent, &mut sender] {
+        for subject in [
+            "dingtalk.api.send",
+            "dingtalk.api.recall",
+            "dingtalk.api.card.sales",
+            "$SRV.PING",
+            "$JS.API.STREAM.PURGE.OBJ_DINGTALK_MEDIA",
+            "$JS.API.STREAM.MSG.DELETE.OBJ_DINGTALK_MEDIA",
+            "$JS.API.STREAM.DELETE.OBJ_DINGTALK_OBJECTS",
+            "$O.DINGTALK_OBJECTS.M.x",
+        ] {
+            user.may_not_publish(subject, "{}").await;
+        }
+    }
+    agent.may_not_publish("$O.DINGTALK_MEDIA.M.x", "{}").await;
+    let reading = "$JS.API.CONSUMER.CREATE.OBJ_DINGTALK_MEDIA";
+    sender.may_not_publish(reading, "{}").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_every_right_that_is_missing() {
+    let all = block(&["--role", "bridge"]);
+    let without = |lines: &[&str]| {
+        let kept = all.lines().filter(|line| !lines.contains(&line.trim()));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    for (users, said) in [
+        (
+            all.clone(),
+            vec!["ok     permissions", "are what a bridge needs"],
+        ),
+        (
+            without(&[
+                "\"$JS.API.CONSUMER.UNPIN.DINGTALK_OUTBOUND.*\"",
+                "\"$SRV.>\"",
+            ]),
+            vec![
+                "WRONG  permissions",
+                "this user may not publish to $JS.API.CONSUMER.UNPIN.DINGTALK_OUTBOUND.*",
+                "this user may not subscribe to $SRV.>",
+                "nats-dingtalk permissions --role bridge",
+            ],
+        ),
+        (
+            without(&["\"$JS.API.STREAM.INFO.DINGTALK_INBOUND\""]),
+            vec![
+                "WRONG  DINGTALK_INBOUND",
+                "may not publish to $JS.API.STREAM.INFO.DINGTALK_INBOUND",
+            ],
+        ),
+        (
+            without(&["\"$SYS.REQ.USER.INFO\""]),
+            vec!["WRONG  permissions", "$SYS.REQ.USER.INFO"],
+        ),
+    ] {
+        let nats = Nats::start_with_users(&users, "admin", PASSWORD).await;
+        let dir = TempDir::new().unwrap();
+        let config = format!(
+            "[nats]\nurl = \"{}\"\nuser = \"bridge\"\npassword = {PASSWORD:?}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [dingtalk]\napi_url = \"http://127.0.0.1:1\"\n",
+            nats.url()
+        );
+        let path = dir.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let check = tokio::process::Command::new(PROGRAM)
+            .arg("check")
+            .arg("--config")
+            .arg(&path)
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8(check.stdout).unwrap();
+        for part in said {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+        assert!(!text.contains(PASSWORD));
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use nats_dingtalk::sim::{Message, Push};
 use serde_json::{Value, json};
 
+use super::{BOT, resident};
 use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM};
 use crate::support::wait;
 use crate::support::world::{Stored, World};
 
-const BOT: &str = "/v1.0/im/bot/messages/get";
 const MANAGER: &str = "dingtalk.outbound.sales.user.manager1";
 /// Ids and texts that break out of headers, lines, paths, terminals and sight.
 const NASTY: [&str; 9] = [
@@ -195,15 +195,70 @@ async fn messages_around_the_largest_payload_are_kept_and_requests_end() {
     assert!(!dead[0].header("Dingtalk-Claim").is_empty());
 }
 
-/// Resident memory of the bridge, in MiB.
-fn resident(bridge: &Bridge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", bridge.pid())).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS"))
-        .unwrap();
-    let digits: String = line.chars().filter(char::is_ascii_digit).collect();
-    digits.parse::<u64>().unwrap() / 1024
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_beyond_every_limit_ends_its_connection_and_delays_no_other() {
+    let world = World::start().await;
+    let before = resident(&world.bridge);
+    let data = format!(r#"{{"msgId":"huge","x":"{}"}}"#, "x".repeat(17 << 20));
+    let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data);
+    world.sim.push(push).await.unwrap();
+    let again = wait::until("another connection", async || {
+        let links = world.sim.links();
+        (links.len() > 1).then_some(())
+    });
+    again.await;
+    world.sim.connected(CLIENT_ID, 1).await.unwrap();
+    let said = Message::to_bot("manager1", "after that");
+    world.sim.say(CLIENT_ID, said).await.unwrap();
+    let stored = inbound_of(&world, 1).await;
+    assert_eq!(stored[0].body["message"]["text"], "after that");
+    let after = resident(&world.bridge);
+    assert!(
+        after < before + 60,
+        "{before} MiB before, {after} MiB after"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_bombs_of_megabytes_are_stored_without_growing_over_time() {
+    let world = World::start().await;
+    let nested =
+        |open: &str, close: &str, depth| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let twins = "{\"msgId\":1},".repeat(50_000);
+    let bombs = [
+        nested("[", "]", 300_000),
+        nested("{\"a\":", "}", 125_000),
+        format!("[{}0]", "0,".repeat(500_000)),
+        format!("[{twins}0]"),
+        format!("\"{}\"", "\\u0000".repeat(125_000)),
+        format!("\"{}\"", "\\\"".repeat(300_000)),
+    ];
+    let mut highest = 0;
+    for round in 0..3 {
+        for (at, bomb) in bombs.iter().enumerate() {
+            let data = format!(
+                r#"{{"msgId":"{round}-{at}","conversationType":"1","conversationId":"c","senderStaffId":"u","msgtype":"richText","content":{bomb},"text":{bomb}}}"#
+            );
+            let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data);
+            world.sim.push(push).await.unwrap();
+        }
+        let count = bombs.len() * (round + 1);
+        for stored in inbound_of(&world, count).await {
+            assert!(
+                !stored.header("Dingtalk-Claim").is_empty(),
+                "{}",
+                stored.subject
+            );
+        }
+        let now = resident(&world.bridge);
+        assert!(
+            round == 0 || now < highest + 40,
+            "{highest} MiB, then {now} MiB"
+        );
+        highest = highest.max(now);
+    }
+    eprintln!("JSON bombs: {highest} MiB at most");
+    assert!(highest < 250, "{highest} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

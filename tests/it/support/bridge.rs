@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{free_port, wait};
+use super::{free_port, least, wait};
 
 /// Client id of the account `sales` that every test bridge serves.
 pub(crate) const CLIENT_ID: &str = "dingsales0000000000";
@@ -28,6 +28,7 @@ pub(crate) struct Setup {
     dir: Option<TempDir>,
     arguments: Vec<String>,
     wrapper: Vec<String>,
+    anybody: bool,
 }
 
 impl Setup {
@@ -44,6 +45,7 @@ impl Setup {
             dir: None,
             arguments: Vec::new(),
             wrapper: Vec::new(),
+            anybody: false,
         }
     }
 
@@ -56,6 +58,12 @@ impl Setup {
     pub(crate) fn nats(mut self, keys: &str) -> Self {
         self.nats.push_str(keys);
         self.nats.push('\n');
+        self
+    }
+
+    /// A bridge that may do everything at the broker, not only what a bridge needs.
+    pub(crate) fn as_anybody(mut self) -> Self {
+        self.anybody = true;
         self
     }
 
@@ -109,10 +117,15 @@ impl Setup {
     /// The configuration as text, for an admin port and a folder.
     fn toml(&self, admin: u16, dir: &Path) -> String {
         format!(
-            "[nats]\nurl = \"{}\"\n{}\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n{}\n\
+            "[nats]\nurl = \"{}\"\n{}{}\n[dingtalk]\napi_url = \"{url}\"\noapi_url = \"{url}\"\n{}\n\
              [accounts.sales]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n{}\n\
              [spool]\ndir = {:?}\n{}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n{}\n",
             self.nats_url,
+            if self.anybody {
+                String::new()
+            } else {
+                least::login(&self.nats_url, &self.nats)
+            },
             self.nats,
             self.dingtalk,
             self.account,

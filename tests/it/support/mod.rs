@@ -3,6 +3,7 @@
 
 pub(crate) mod books;
 pub(crate) mod bridge;
+pub(crate) mod least;
 pub(crate) mod nats;
 pub(crate) mod orders;
 pub(crate) mod sections;

@@ -5,11 +5,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nats_dingtalk::broker::Broker;
-use nats_dingtalk::config;
+use nats_dingtalk::config::{self, NatsAuth};
+use nats_dingtalk::message::Secret;
 use nats_dingtalk::telemetry::{Health, Metrics};
 use tempfile::TempDir;
 
-use super::{free_port, sections, wait};
+use super::{free_port, least, sections, wait};
 
 /// The broker of one test; killed and wiped when dropped.
 pub(crate) struct Nats {
@@ -18,6 +19,8 @@ pub(crate) struct Nats {
     child: Option<Child>,
     extra: String,
     login: Option<(String, String)>,
+    /// Whether the bridge is kept to its rights here.
+    kept: bool,
 }
 
 /// The program: from the environment as `make test` sets it, else from PATH.
@@ -64,6 +67,8 @@ impl Nats {
             port: free_port(),
             dir: TempDir::new().unwrap(),
             child: None,
+            // Chaos measures a plain broker; one with users of its own knows better.
+            kept: cfg!(test) && login.is_none() && !extra.contains("authorization"),
             extra,
             login,
         }
@@ -85,6 +90,22 @@ impl Nats {
         self.dir.path().join("store")
     }
 
+    /// What the broker refused to the bridge so far, or to anybody else who gave a name.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        let refused = log.lines().filter(|line| line.contains("Violation"));
+        refused.map(str::to_owned).collect()
+    }
+
+    /// Lets the refusals so far pass, which a test brought about on purpose.
+    pub(crate) fn forgive(&self) {
+        std::fs::remove_file(self.log_file()).unwrap();
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("refusals")
+    }
+
     /// Kills it with SIGKILL; the store stays.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -104,8 +125,12 @@ impl Nats {
         self.kill();
         let config = self.dir.path().join("nats.conf");
         let store = self.store();
+        let users = match self.kept {
+            true => least::users(&self.log_file()),
+            false => String::new(),
+        };
         let text = format!(
-            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n{}\n",
+            "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?}, sync_interval: 1s }}\n{}\n{users}\n",
             self.port, store, self.extra
         );
         std::fs::write(&config, text).unwrap();
@@ -181,7 +206,14 @@ impl Nats {
     /// The same without streams.
     pub(crate) async fn unprepared(&self, section: &config::Nats) -> Broker {
         let health = Health::new(&["broker"]);
-        Broker::connect(section, &self.url(), Metrics::new(), health)
+        let mut section = section.clone();
+        if self.kept && section.auth == NatsAuth::None && section.stream_prefix == "DINGTALK" {
+            section.auth = NatsAuth::User {
+                user: least::USER.to_owned(),
+                password: Secret::new(least::PASSWORD),
+            };
+        }
+        Broker::connect(&section, &self.url(), Metrics::new(), health)
             .await
             .unwrap()
     }
@@ -190,5 +222,10 @@ impl Nats {
 impl Drop for Nats {
     fn drop(&mut self) {
         self.kill();
+        let refused = self.refused();
+        assert!(
+            refused.is_empty() || std::thread::panicking(),
+            "the broker refused: {refused:#?}"
+        );
     }
 }
