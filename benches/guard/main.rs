@@ -10,7 +10,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a harness that stops at the first surprise"
 )]
 

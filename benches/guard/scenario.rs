@@ -32,7 +32,7 @@ pub(crate) fn run(name: &str, count: u64) {
     match name {
         "in, text in a group" => inbound("07-callback-bot-text-group-doc.json", count),
         "in, answer that quotes a picture" => {
-            inbound("34-bot-data-reply-quoted-picture.json", count)
+            inbound("34-bot-data-reply-quoted-picture.json", count);
         }
         "in, rich text with a picture" => {
             inbound("20-bot-data-richtext-picture-newline-1to1-2026.json", count);

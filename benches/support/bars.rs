@@ -2,11 +2,11 @@
 
 use super::svg::{Anchor, COLOURS, Canvas, INK, PALE, round_steps, tick};
 
-const WIDTH: f64 = 820.0;
+const WIDTH: f64 = 860.0;
 /// Room for the names.
 const LEFT: f64 = 190.0;
 /// Room for what stands behind a bar.
-const RIGHT: f64 = 110.0;
+const RIGHT: f64 = 150.0;
 const TOP: f64 = 64.0;
 const BAR: f64 = 20.0;
 const STEP: f64 = 27.0;

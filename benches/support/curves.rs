@@ -4,7 +4,7 @@ use super::svg::{Anchor, COLOURS, Canvas, INK, PALE, round_steps, tick};
 
 const PANEL: (f64, f64) = (330.0, 260.0);
 /// Room left of a panel for its axis, and above it for title and legend.
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 74.0;
 const TOP: f64 = 80.0;
 const BOTTOM: f64 = 52.0;
 

@@ -73,3 +73,24 @@ impl Rehearsal {
         Some((flight.message, self.acks.written()?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_becomes_its_message_and_its_acknowledgement_without_a_socket() {
+        let account = AccountName::parse("sales").unwrap();
+        let subjects = Subjects::new("dingtalk").unwrap();
+        let mut rehearsal = Rehearsal::new(subjects, account, "dingclient");
+        let frame = include_str!("../../tests/frames/07-callback-bot-text-group-doc.json");
+        let stored = || Bytes::from_static(br#"{"stream":"DINGTALK_INBOUND","seq":7}"#);
+        for _ in 0..20 {
+            let (message, ack) = rehearsal.pass(frame, stored()).unwrap();
+            assert!(message.message_id().starts_with("dingclient:msg"));
+            assert!(ack.contains(r#""messageId":"212ca9d7_974_1898c159aa6_1783b""#));
+        }
+        let refused = Bytes::from_static(br#"{"error":{"code":503,"err_code":10077}}"#);
+        assert!(rehearsal.pass(frame, refused).is_none());
+    }
+}
