@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::gateway::Gateway;
+use super::process::Process;
 use super::pusher::{CHATS, Load, Pace};
 use super::setting::Setting;
 use super::trial::{Bench, Figures, Trial};
@@ -11,8 +12,12 @@ use crate::support::{Aim, Axis, Curve, Page, Panel, Spread, curves, quick, size}
 /// Connections of an account: the default, two, so that one is open while the other is renewed.
 const CONNECTIONS: u64 = 2;
 const WINDOW: u64 = 64;
-/// How long the bridge has nothing to do before its memory is read.
-const IDLE: Duration = Duration::from_secs(4);
+/// How long a bridge is watched to see whether it has nothing to do.
+const LOOK: Duration = Duration::from_secs(2);
+/// Processor time in that span below which it has nothing to do.
+const REST: Duration = Duration::from_millis(60);
+/// How often it is watched at most.
+const LOOKS: usize = 30;
 /// Most memory of an idle bridge with one account, in MB (10^6 bytes).
 const AIM_MB: f64 = 15.0;
 
@@ -68,9 +73,9 @@ pub(super) async fn measure(bench: &Bench, page: &mut Page) {
     page.section("In: cost as accounts and chats become many");
     page.text(&format!(
         "The bridge with {CONNECTIONS} connections an account, {WINDOW} frames unanswered in all, pushed over all connections in turn; three \
-         runs after one another in the same process. Idle is {} s after the last connection was up, before the first frame; the peak is \
-         that of all three runs.",
-        IDLE.as_secs()
+         runs after one another in the same process. Idle is once all connections are up, all is set up, and less than {} % of a core is \
+         used, before the first frame; the peak is that of all three runs.",
+        100 * REST.as_millis() / LOOK.as_millis()
     ));
     let head = |first| {
         [
@@ -115,6 +120,18 @@ fn cost(point: &Point) -> Option<f64> {
     Some(point.spread(|row| row.own)?.median)
 }
 
+/// Waits until a bridge that has just connected has nothing left to set up.
+async fn rest(process: &Process) {
+    for _ in 0..LOOKS {
+        let before = process.cpu();
+        tokio::time::sleep(LOOK).await;
+        if process.cpu() - before < REST {
+            return;
+        }
+    }
+    println!("NOT AT REST: the bridge goes on working without any frame");
+}
+
 /// One bridge, idle and then loaded.
 async fn point(bench: &Bench, (accounts, chats): (u64, u64), count: u64) -> Point {
     let frames = size("BENCH_FRAMES", 60_000, 10_000) / 2;
@@ -124,7 +141,7 @@ async fn point(bench: &Bench, (accounts, chats): (u64, u64), count: u64) -> Poin
     let process = setting.bridge();
     let mut trial = Trial::around(setting, process, gateway);
     trial.connected(accounts * CONNECTIONS).await;
-    tokio::time::sleep(IDLE).await;
+    rest(&trial.process).await;
     let idle_mib = trial.process.memory("VmRSS");
     trial.warm_up(bench).await;
     let mut figures = Vec::new();

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Compression, Config};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::process::Process;
 use crate::support::{Broker, free_port};
@@ -101,9 +103,11 @@ impl Setting {
 
     /// A figure that the bridge shows of itself; nothing while it does not answer.
     pub(super) async fn metric(&self, name: &str) -> Option<f64> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        let client = reqwest::Client::builder().no_proxy().build().ok()?;
-        let text = client.get(url).send().await.ok()?.text().await.ok()?;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await.ok()?;
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.ok()?;
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
