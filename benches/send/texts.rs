@@ -46,8 +46,8 @@ pub(super) async fn measure(page: &mut Page) {
     page.text(&format!(
         "{rounds} interleaved rounds of {count} texts to 1000 people, pacing off, to a simulated DingTalk in the harness. The bare loop \
          posts them to the robot API, {AT_ONCE} at once, and nothing else. The bridge takes them out of the stream, keeps the order of each \
-         chat, writes the ledger before and after each call, sends, and stores a receipt; that is three writes to the broker for each \
-         send, and what makes sure that nothing is sent twice."
+         chat, notes each in the ledger three times (claimed, sending, done), sends it, stores its receipt and acknowledges it: four \
+         writes to the broker for each send, which are what makes sure that nothing is sent twice."
     ));
     write(&rows, page);
 }
