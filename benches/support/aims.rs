@@ -79,25 +79,36 @@ impl Aim {
     pub(crate) fn reason(&self) -> Option<String> {
         let control = self.control.filter(|_| !self.met())?.median;
         let measured = self.measured.median;
-        let whole = (measured - 1.0).abs() * 100.0;
-        let shape = if self.least {
-            1.0 - control
-        } else {
-            control - 1.0
-        } * 100.0;
-        let own = whole - shape;
-        // What a bridge with nothing to do but to publish its messages would show.
+        let apart = |ratio: f64| if self.least { 1.0 - ratio } else { ratio - 1.0 } * 100.0;
+        let (whole, shape) = (apart(measured), apart(control));
+        let own = whole - shape.max(0.0);
+        // What the bridge shows beside a loop that publishes the same messages.
         let beside = measured / control;
-        let (name, far) = (&self.name, if self.least { "behind" } else { "above" });
+        let name = &self.name;
         let judged = if self.least && beside >= self.limit || !self.least && beside <= self.limit {
             "so beside a loop that publishes the same messages the aim holds, and the miss lies outside the bridge's code"
         } else {
             "so the bridge's own code misses it too"
         };
         Some(format!(
-            "**{name}**: the bridge is {whole:.0} % {far} the bare loop. The control, which does nothing but the bare loop's \
-             work with messages of the bridge's shape, is {shape:.0} % {far} it; the bridge's own code accounts for the other \
-             {own:.0} points. Bridge to control: {beside:.2}, {judged}."
+            "**{name}**: the bridge is {} the bare loop. The control, which does nothing but the bare loop's work with messages of \
+             the bridge's shape, is {} it; the bridge's own code accounts for {own:.0} points. Bridge to control: {beside:.2}, {judged}.",
+            self.stands(whole),
+            self.stands(shape),
         ))
+    }
+
+    /// Where something stands to the bare loop that is so many percent worse.
+    fn stands(&self, worse: f64) -> String {
+        let (behind, ahead) = if self.least {
+            ("behind", "ahead of")
+        } else {
+            ("above", "below")
+        };
+        match worse {
+            worse if worse >= 0.5 => format!("{worse:.0} % {behind}"),
+            worse if worse <= -0.5 => format!("{:.0} % {ahead}", -worse),
+            _ => "level with".to_owned(),
+        }
     }
 }

@@ -23,11 +23,16 @@ pub(crate) fn machine() -> String {
         .unwrap_or_default();
     let load = read("/proc/loadavg");
     format!(
-        "{date}, nats-dingtalk {version} (release build), {server}, {rustc}, {cores} cores of {processor}, \
+        "{date}, nats-dingtalk {version} ({build} build), {server}, {rustc}, {cores} cores of {processor}, \
          {memory:.0} GiB of memory, Linux {kernel}; load average before the run {load}. Broker, contender and the \
          DingTalk side share these cores.",
         date = Timestamp::now(),
         version = env!("CARGO_PKG_VERSION"),
+        build = if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        },
         server = said(&program(), "--version"),
         rustc = said("rustc", "--version"),
         memory = memory / 1024.0 / 1024.0,

@@ -88,7 +88,7 @@ impl Page {
         }
         let _ = writeln!(
             text,
-            "\n## Aims\n\n| Aim | Measured | |\n|---|---|---|\n{}",
+            "\n## Aims\n\n| Aim | Measured | Verdict |\n|---|---|---|\n{}",
             self.aims
                 .iter()
                 .map(Aim::row)
