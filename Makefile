@@ -1,7 +1,7 @@
 # Two commands are all a newcomer needs: make demo, make test.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench chaos fuzz lint schema sbom clean
+.PHONY: help demo test bench guard chaos fuzz lint schema sbom clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -16,10 +16,13 @@ test: ## Everything, on a real broker and with DingTalk's official SDK clients
 	@server=$$(scripts/nats-server) && \
 	BRIDGE_TEST_NATS_SERVER="$$server" RUST_TEST_THREADS=$$(( 2 * $$(getconf _NPROCESSORS_ONLN) )) cargo test --locked
 
-bench: ## The bridge beside a bare loop and the official SDKs, as ratios
+bench: ## Speed and size, beside a bare loop and the official SDKs, into docs/performance.md (BENCH_QUICK=1 into target)
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench path --bench send
+	BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench performance
+
+guard: ## The hot path's instructions against their baseline (RENEW=1 writes it anew); needs valgrind
+	@RENEW="$(RENEW)" scripts/guard
 
 chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, LIST=1)
 	@server=$$(scripts/nats-server) && \

@@ -1,18 +1,20 @@
-//! The floor: tokio-tungstenite in, envelope parse, windowed publish, ack out, nothing else.
+//! The floor: tokio-tungstenite in, envelope parse, windowed publish, ack out, nothing else. With a
+//! sample it publishes messages of the bridge's shape instead, which makes it the control.
 
 use std::collections::VecDeque;
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::context::ContextBuilder;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde::Deserialize;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::shape::Shape;
+
 /// Publishes without a PubAck at a time; the same as the bridge's.
-const WINDOW: usize = 128;
+pub(super) const WINDOW: usize = 128;
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -35,8 +37,10 @@ struct Data<'a> {
     conversation_id: &'a str,
 }
 
-/// Connects to the gateway and to the broker and moves frames until the socket closes.
-pub(crate) async fn run(gateway: &str, nats: &str) {
+/// Connects to the gateway and to the broker and moves frames until the socket closes; `sample` is the
+/// path of a [`super::shape::Sample`], or `-`.
+pub(super) async fn run(gateway: &str, nats: &str, sample: &str) {
+    let shape = Shape::read(sample);
     let client = async_nats::connect(nats).await.unwrap();
     let jetstream = ContextBuilder::new()
         .timeout(Duration::from_secs(5))
@@ -67,12 +71,11 @@ pub(crate) async fn run(gateway: &str, nats: &str) {
                 let Message::Text(text) = message else { continue };
                 let envelope: Envelope<'_> = serde_json::from_str(&text).unwrap();
                 let data: Data<'_> = serde_json::from_str(&envelope.data).unwrap();
-                let subject = format!("dingtalk.inbound.bench.group.{}", data.conversation_id);
-                let mut headers = HeaderMap::new();
-                headers.insert("Nats-Msg-Id", format!("bench:{}", data.msg_id));
                 ids.push_back(envelope.headers.message_id.to_owned());
+                let (subject, headers, body) = shape.message(data.msg_id, data.conversation_id);
+                let body = body.unwrap_or_else(|| envelope.data.into());
                 let ack = jetstream
-                    .publish_with_headers(subject, headers, envelope.data.into())
+                    .publish_with_headers(subject, headers, body)
                     .await
                     .unwrap();
                 acks.push_back(ack.into_future());

@@ -23,19 +23,7 @@ impl Process {
 
     /// Processor time used so far, in user and kernel.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
-        // Fields 14 and 15, counted behind the name, which may hold blanks.
-        let ticks: u64 = stat
-            .rsplit_once(')')
-            .map_or("", |(_, rest)| rest)
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        // The kernel counts in hundredths of a second on every platform that has /proc.
-        Duration::from_millis(ticks * 10)
+        cpu(self.0.id())
     }
 
     /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
@@ -59,4 +47,20 @@ pub(crate) fn memory(pid: u32, field: &str) -> f64 {
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
         .map_or(0.0, |kib| kib / 1024.0)
+}
+
+/// Processor time that any process has used so far, in user and kernel.
+pub(crate) fn cpu(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Fields 14 and 15, counted behind the name, which may hold blanks.
+    let ticks: u64 = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest)
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    // The kernel counts in hundredths of a second on every platform that has /proc.
+    Duration::from_millis(ticks * 10)
 }

@@ -1,155 +1,57 @@
-//! The other side of every contender: a gateway that answers `connections/open`, accepts WebSockets and
-//! pushes bot messages as fast as a window or a rate allows, noting when each one is answered.
+//! Pushes bot messages as fast as a window or a rate allows and notes when each one is answered.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::stream::select_all;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
-use tokio_tungstenite::WebSocketStream;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-/// Chats that the frames are spread over.
-const CHATS: u64 = 1000;
+use super::gateway::{Sink, Socket, Source};
 
-type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
-type Source = SplitStream<WebSocketStream<TcpStream>>;
+/// How long an answer may take before the frame counts as unanswered.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How late a push at a rate may be before the delay counts as the contender's: the timer ticks in
+/// milliseconds. Beyond that the socket did not take it, and what waits for that waits for an answer too.
+const SLACK: Duration = Duration::from_millis(2);
 
-/// The gateway; every open socket hands itself over to whoever pushes next.
-pub(crate) struct Gateway {
-    port: u16,
-    sockets: tokio::sync::Mutex<mpsc::Receiver<(Sink, Source)>>,
-    open: Arc<AtomicUsize>,
-}
+/// Chats that frames are spread over unless their number is what is measured.
+pub(super) const CHATS: u64 = 1000;
 
 /// One measured run.
-pub(crate) struct Run {
+pub(super) struct Run {
     /// Frames answered.
-    pub(crate) answered: u64,
+    pub(super) answered: u64,
     /// From the first push to the last answer.
-    pub(crate) elapsed: Duration,
+    pub(super) elapsed: Duration,
     /// Time from push to answer of each frame, sorted, in microseconds.
-    pub(crate) latencies: Vec<u32>,
+    pub(super) latencies: Vec<u32>,
 }
 
 /// How fast frames are pushed.
 #[derive(Clone, Copy)]
-pub(crate) enum Pace {
+pub(super) enum Pace {
     /// At most this many unanswered at a time.
-    Window(usize),
+    Window(u64),
     /// This many a second, answered or not.
     Rate(f64),
 }
 
-impl Gateway {
-    /// Listens on a free port.
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (handed, sockets) = mpsc::channel(4096);
-        let open = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&open);
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(accept(stream, port, handed.clone(), Arc::clone(&count)));
-            }
-        });
-        Self {
-            port,
-            sockets: tokio::sync::Mutex::new(sockets),
-            open,
-        }
-    }
-
-    /// Base URL of both API families.
-    pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    /// Sockets accepted so far.
-    pub(crate) fn accepted(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// The next socket that was accepted.
-    pub(crate) async fn socket(&self) -> (Sink, Source) {
-        let wait = async { self.sockets.lock().await.recv().await.unwrap() };
-        tokio::time::timeout(Duration::from_secs(60), wait)
-            .await
-            .expect("a contender connects within a minute")
-    }
+/// What is pushed.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    /// Part of every message id, so that no two runs push the same.
+    pub(super) run: u64,
+    pub(super) frames: u64,
+    /// Chats that the frames are spread over.
+    pub(super) chats: u64,
+    pub(super) pace: Pace,
 }
 
-async fn accept(
-    mut stream: TcpStream,
-    port: u16,
-    handed: mpsc::Sender<(Sink, Source)>,
-    open: Arc<AtomicUsize>,
-) {
-    stream.set_nodelay(true).unwrap();
-    let mut start = [0_u8; 4];
-    loop {
-        match stream.peek(&mut start).await {
-            Ok(4) if &start == b"GET " => break,
-            Ok(4) => {
-                if answer_open(&mut stream, port).await.is_none() {
-                    return;
-                }
-            }
-            Ok(0) | Err(_) => return,
-            Ok(_) => tokio::task::yield_now().await,
-        }
-    }
-    let Ok(socket) = tokio_tungstenite::accept_async(stream).await else {
-        return;
-    };
-    open.fetch_add(1, Ordering::Relaxed);
-    let _ = handed.send(socket.split()).await;
-}
-
-/// Answers one `connections/open`; the connection may be used again.
-async fn answer_open(stream: &mut TcpStream, port: u16) -> Option<()> {
-    let mut request = Vec::new();
-    let mut chunk = [0_u8; 4096];
-    loop {
-        let read = stream.read(&mut chunk).await.ok()?;
-        if read == 0 {
-            return None;
-        }
-        request.extend_from_slice(&chunk[..read]);
-        let text = String::from_utf8_lossy(&request);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                .and_then(|(_, value)| value.trim().parse().ok())
-                .unwrap_or(0);
-            if body.len() >= length {
-                break;
-            }
-        }
-    }
-    let body = format!(
-        r#"{{"endpoint":"ws://127.0.0.1:{port}/connect","ticket":"{:032x}"}}"#,
-        fastrand::u128(..)
-    );
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(answer.as_bytes()).await.ok()
-}
-
-/// A bot message of about a kibibyte, with the ids of frame `number`.
-fn frame(run: u64, number: u64) -> String {
-    let chat = number % CHATS;
+/// A bot message of about a kibibyte, with the ids of frame `number`; all are equally long.
+fn frame((run, number): (u64, u64), chats: u64) -> String {
+    let chat = number % chats;
     format!(
         concat!(
             r#"{{"specVersion":"1.0","type":"CALLBACK","headers":{{"appId":"765ed67b-b170-4e12-ba38-6b59dc404ddb","#,
@@ -167,89 +69,137 @@ fn frame(run: u64, number: u64) -> String {
     )
 }
 
-/// Bytes of one frame.
-pub(crate) fn frame_bytes() -> usize {
-    frame(0, 0).len()
+/// Id, chat and data of a frame, as one that was read has them.
+pub(super) fn frame_data(run: u64, number: u64) -> (String, String, String) {
+    let envelope: serde_json::Value = serde_json::from_str(&frame((run, number), CHATS)).unwrap();
+    let text = envelope["data"].as_str().unwrap().to_owned();
+    let data: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let id = |name: &str| data[name].as_str().unwrap().to_owned();
+    (id("msgId"), id("conversationId"), text)
 }
 
-/// Answers that have come in: what the pushing half waits for.
-#[derive(Default)]
-struct Answers {
+/// Bytes of one frame.
+pub(super) fn frame_bytes() -> usize {
+    frame((0, 0), 1).len()
+}
+
+/// What the pushing and the hearing half share.
+struct Shared {
+    load: Load,
+    begun: Instant,
+    /// When each frame counts as pushed, in microseconds since the beginning.
+    pushed: Vec<AtomicU32>,
     count: AtomicU64,
     more: Notify,
 }
 
-/// Pushes `frames` frames over one socket and waits for their answers. What is not answered within
-/// `patience` after the last push counts as unanswered.
-pub(crate) async fn push(
-    socket: &mut (Sink, Source),
-    run: u64,
-    frames: u64,
-    pace: Pace,
-    patience: Duration,
-) -> Run {
-    let (sink, source) = socket;
-    let pushed: Mutex<HashMap<u64, Instant>> = Mutex::default();
-    let answers = Answers::default();
-    let mut latencies = Vec::with_capacity(usize::try_from(frames).unwrap());
-    let begun = Instant::now();
-    let reading = async {
-        let mut last = begun;
-        while (latencies.len() as u64) < frames {
-            let Ok(Some(Ok(message))) = tokio::time::timeout(patience, source.next()).await else {
+/// Pushes over all sockets in turn and waits for the answers.
+pub(super) async fn push(sockets: &mut [Socket], load: Load) -> Run {
+    let (sinks, sources): (Vec<_>, Vec<_>) =
+        sockets.iter_mut().map(|(to, from)| (to, from)).unzip();
+    let shared = Shared {
+        load,
+        begun: Instant::now(),
+        pushed: (0..load.frames).map(|_| AtomicU32::new(0)).collect(),
+        count: AtomicU64::new(0),
+        more: Notify::new(),
+    };
+    let ((elapsed, mut latencies), ()) = tokio::join!(shared.hear(sources), shared.push(sinks));
+    latencies.sort_unstable();
+    Run {
+        answered: latencies.len() as u64,
+        elapsed,
+        latencies,
+    }
+}
+
+impl Shared {
+    /// Microseconds since the beginning.
+    fn now(&self) -> u32 {
+        u32::try_from(self.begun.elapsed().as_micros()).unwrap_or(u32::MAX)
+    }
+
+    async fn hear(&self, sources: Vec<&mut Source>) -> (Duration, Vec<u32>) {
+        let mut answers = select_all(sources);
+        let mut latencies = Vec::with_capacity(self.pushed.len());
+        let mut last = 0;
+        while latencies.len() < self.pushed.len() {
+            let Ok(Some(Ok(message))) = tokio::time::timeout(PATIENCE, answers.next()).await else {
                 break;
             };
             let Message::Text(text) = message else {
                 continue;
             };
-            let Some(number) = answered(&text) else {
+            let number = answered(&text).and_then(|number| usize::try_from(number).ok());
+            let Some(at) = number.and_then(|number| self.pushed.get(number)) else {
                 continue;
             };
-            let at = pushed.lock().unwrap().remove(&number);
-            if let Some(at) = at {
-                last = Instant::now();
-                let micros = last.duration_since(at).as_micros();
-                latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
-                answers.count.fetch_add(1, Ordering::Relaxed);
-                answers.more.notify_one();
+            // A second answer to the same frame finds nothing.
+            let at = at.swap(u32::MAX, Ordering::Relaxed);
+            if at != u32::MAX {
+                last = self.now();
+                latencies.push(last.saturating_sub(at));
+                self.count.fetch_add(1, Ordering::Relaxed);
+                self.more.notify_one();
             }
         }
-        (last, latencies)
-    };
-    let pushing = async {
+        (Duration::from_micros(last.into()), latencies)
+    }
+
+    async fn push(&self, mut sinks: Vec<&mut Sink>) {
+        let Load {
+            run,
+            frames,
+            chats,
+            pace,
+        } = self.load;
         let mut number = 0;
         while number < frames {
-            let due = match pace {
-                Pace::Window(window) => {
-                    let open = number - answers.count.load(Ordering::Relaxed);
-                    (window as u64).saturating_sub(open)
-                }
-                Pace::Rate(rate) => {
-                    let target = (begun.elapsed().as_secs_f64() * rate) as u64;
-                    target.saturating_sub(number)
-                }
-            };
+            let due = self.due(number).min(frames - number);
             if due == 0 {
                 match pace {
-                    Pace::Window(_) => answers.more.notified().await,
+                    Pace::Window(_) => self.more.notified().await,
                     Pace::Rate(_) => tokio::time::sleep(Duration::from_micros(500)).await,
                 }
                 continue;
             }
-            for _ in 0..due.min(frames - number) {
-                pushed.lock().unwrap().insert(number, Instant::now());
-                sink.feed(Message::text(frame(run, number))).await.unwrap();
+            let count = sinks.len();
+            let first = usize::try_from(number).unwrap();
+            for _ in 0..due {
+                let at = usize::try_from(number).unwrap();
+                self.pushed[at].store(self.stamp(number), Ordering::Relaxed);
+                let text = frame((run, number), chats);
+                sinks[at % count].feed(Message::text(text)).await.unwrap();
                 number += 1;
             }
-            sink.flush().await.unwrap();
+            for at in first..(first + count).min(usize::try_from(number).unwrap()) {
+                sinks[at % count].flush().await.unwrap();
+            }
         }
-    };
-    let ((last, mut latencies), ()) = tokio::join!(reading, pushing);
-    latencies.sort_unstable();
-    Run {
-        answered: latencies.len() as u64,
-        elapsed: last.duration_since(begun),
-        latencies,
+    }
+
+    /// How many may be pushed now, when `number` have been.
+    fn due(&self, number: u64) -> u64 {
+        match self.load.pace {
+            Pace::Window(window) => {
+                window.saturating_sub(number - self.count.load(Ordering::Relaxed))
+            }
+            Pace::Rate(rate) => {
+                let target = (self.begun.elapsed().as_secs_f64() * rate) as u64;
+                target.saturating_sub(number)
+            }
+        }
+    }
+
+    /// When a frame that is pushed now counts as pushed.
+    fn stamp(&self, number: u64) -> u32 {
+        match self.load.pace {
+            Pace::Window(_) => self.now(),
+            Pace::Rate(rate) => {
+                let due = number as f64 / rate * 1e6 + SLACK.as_micros() as f64;
+                self.now().min(due as u32)
+            }
+        }
     }
 }
 

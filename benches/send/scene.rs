@@ -11,8 +11,8 @@ use nats_dingtalk::sim::{CardTemplate, Sim, SimApp, SimOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::broker::Broker;
-use crate::process::Process;
+use crate::path::process::Process;
+use crate::support::Broker;
 
 pub(crate) const CLIENT_ID: &str = "dingbench00000000";
 pub(crate) const SECRET: &str = "secret";
@@ -72,6 +72,11 @@ impl Scene {
         command.arg("run").arg("--config").arg(self.config());
         command.env_remove("HTTPS_PROXY");
         Process::start(command)
+    }
+
+    /// Process id of the broker.
+    pub(crate) fn broker_pid(&self) -> u32 {
+        self.server.pid()
     }
 
     pub(crate) async fn jetstream(&self) -> Context {

@@ -46,9 +46,15 @@ pub struct SessionWriter {
     ids: u32,
 }
 
+/// The near end, and the queue that it fills.
+pub(super) fn queue() -> (Sessions, mpsc::Receiver<(String, SessionEntry)>) {
+    let (near, queue) = mpsc::channel(QUEUE);
+    (Sessions(near), queue)
+}
+
 /// Both ends.
 pub(super) fn channel(broker: &Broker) -> (Sessions, SessionWriter) {
-    let (near, queue) = mpsc::channel(QUEUE);
+    let (near, queue) = queue();
     let writer = SessionWriter {
         queue,
         bucket: broker.bucket(Bucket::Webhooks),
@@ -56,7 +62,7 @@ pub(super) fn channel(broker: &Broker) -> (Sessions, SessionWriter) {
         second: Instant::now(),
         ids: 0,
     };
-    (Sessions(near), writer)
+    (near, writer)
 }
 
 impl Sessions {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::answer::Answer;
-use super::frame::Frame;
+use super::frame::{Frame, FrameType};
 use crate::message::{AccountName, CardReply, Timestamp};
 
 /// A data frame on its way in.
@@ -40,12 +40,21 @@ pub enum Ack {
 /// The right to answer one frame once. Dropped unused, DingTalk gets no answer and delivers again.
 #[derive(Debug)]
 pub struct AckTicket {
-    pub(super) message_id: Option<String>,
-    pub(super) event: bool,
-    pub(super) socket: mpsc::Sender<Answer>,
+    message_id: Option<String>,
+    event: bool,
+    socket: mpsc::Sender<Answer>,
 }
 
 impl AckTicket {
+    /// The right to answer `frame` on `socket`.
+    pub(super) fn new(frame: &Frame, socket: mpsc::Sender<Answer>) -> Self {
+        Self {
+            message_id: frame.message_id.clone(),
+            event: frame.frame_type == FrameType::Event,
+            socket,
+        }
+    }
+
     /// Answers the frame on its own socket. Returns false when that socket is gone or does not
     /// take answers any more; the frame then comes again and deduplication absorbs it.
     pub fn answer(self, ack: Ack) -> bool {

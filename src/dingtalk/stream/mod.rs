@@ -5,6 +5,7 @@
 //! they end; a session is one connection.
 
 mod answer;
+mod aside;
 mod backoff;
 mod connect;
 mod delivery;
@@ -21,6 +22,7 @@ mod slot;
 mod standing;
 mod write;
 
+pub use aside::Aside;
 pub use delivery::{Ack, AckTicket, Delivery, LinkChange, LinkEvent};
 pub use frame::{Frame, FrameType};
 pub use link::{Link, LinkConfig, Timings};

@@ -265,11 +265,7 @@ impl Session {
         Delivery {
             account: self.context.account.clone(),
             client_id: Arc::clone(&self.context.client_id),
-            ticket: AckTicket {
-                message_id: frame.message_id.clone(),
-                event: frame.frame_type == FrameType::Event,
-                socket,
-            },
+            ticket: AckTicket::new(&frame, socket),
             frame,
             received: Instant::now(),
             received_at: Timestamp::now(),

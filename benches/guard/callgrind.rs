@@ -1,0 +1,35 @@
+//! Instructions of one item of a scenario: the difference between many of them and few.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Items of the short run: everything that is made once is made.
+const FEW: u64 = 100;
+/// Items of the long run beyond those.
+const MORE: u64 = 400;
+
+/// Instructions an item.
+pub(crate) fn instructions(scenario: &str) -> u64 {
+    let few = counted(scenario, FEW);
+    let many = counted(scenario, FEW + MORE);
+    (many - few) / MORE
+}
+
+fn counted(scenario: &str, count: u64) -> u64 {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("out");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(std::env::current_exe().unwrap())
+        .args([scenario, &count.to_string()])
+        .env_clear()
+        .output()
+        .expect("valgrind runs; `make guard` installs it or says how");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{scenario}: {errors}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    total.unwrap().trim().parse().unwrap()
+}
