@@ -1,6 +1,7 @@
 //! All of NATS: connection, streams, publish, consume, objects, key-value, managed server. It
 //! knows no DingTalk.
 
+mod backlog;
 mod connection;
 mod consumer;
 mod ear;
@@ -44,6 +45,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use backlog::{Ends, Fetched};
 pub use ear::Ear;
 pub use error::BrokerError;
 pub use feed::Feed;
@@ -278,12 +280,12 @@ impl Broker {
         strays::unserved(&self.hub, limit).await
     }
 
-    /// Removes one message of the outbound stream; one that is gone already is no error.
+    /// Removes such a request; one that is gone already is no error.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
-    pub async fn remove_request(&self, sequence: u64) -> Result<(), BrokerError> {
-        strays::remove(&self.hub, sequence).await
+    pub async fn remove_request(&self, stray: &Stray) -> Result<(), BrokerError> {
+        strays::remove(&self.hub, stray.place()).await
     }
 
     /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped
