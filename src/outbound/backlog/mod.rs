@@ -7,6 +7,8 @@
 mod book;
 mod carrier;
 mod share;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -212,8 +214,8 @@ impl Floor {
             None => {
                 let crowd = self.lanes.crowd(keys);
                 let load = self.load();
-                let fits = share::has_place(load, crowd, request.payload.len());
-                !fits && !(share::has_urgent_place(load, crowd) && is_urgent(request))
+                let fits = share::fits(load, crowd, request.payload.len());
+                !fits && !(share::fits_urgent(load, crowd) && is_urgent(request))
             }
         }
     }

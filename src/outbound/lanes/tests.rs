@@ -114,3 +114,37 @@ proptest! {
         prop_assert!(served.values().all(|order| order.is_sorted()));
     }
 }
+
+#[test]
+fn nothing_starts_behind_a_bar_before_it_is_raised() {
+    let mut lanes = Lanes::default();
+    let backlog: Arc<str> = "backlog".into();
+    assert!(lanes.admit(1, user("a")));
+    assert!(!lanes.admit(2, user("a")));
+    assert_eq!(lanes.bar(&backlog, 5, user("a")), Vec::<u64>::new());
+    assert!(!lanes.admit(9, user("a,b")), "newer than what lies there");
+    assert!(!lanes.admit(3, user("a")), "older, and waits for its turn");
+    assert!(lanes.is_barred(6, &user("a")) && !lanes.is_barred(4, &user("a")));
+    assert_eq!(lanes.finish(1), [2]);
+    assert_eq!(lanes.finish(2), [3]);
+    assert_eq!(lanes.low(2), [Arc::clone(&backlog)]);
+    assert_eq!(lanes.low(2), Vec::<Arc<str>>::new(), "said once");
+    assert_eq!(lanes.finish(3), Vec::<u64>::new());
+    assert_eq!(lanes.raise(&backlog, Some(7)), Vec::<u64>::new());
+    assert_eq!(lanes.raise(&backlog, None), [9]);
+    assert_eq!(lanes.finish(9), Vec::<u64>::new());
+    assert!(lanes.lanes.is_empty() && lanes.bars.is_empty());
+}
+
+#[test]
+fn a_bar_is_low_only_where_it_is_the_first_of_all_its_lanes() {
+    let mut lanes = Lanes::default();
+    let [list, alone]: [Arc<str>; 2] = ["list".into(), "alone".into()];
+    lanes.bar(&list, 8, user("a,b"));
+    lanes.bar(&alone, 5, user("a"));
+    assert_eq!(lanes.low(1), [Arc::clone(&alone)]);
+    assert_eq!(lanes.ceiling(&alone), 8);
+    assert_eq!(lanes.ceiling(&list), 5);
+    lanes.raise(&alone, Some(9));
+    assert_eq!(lanes.low(1), [list]);
+}
