@@ -136,9 +136,9 @@ impl Feed {
         }
     }
 
-    /// Whether the last request came under a pin of this feed's; the pin may have moved since.
-    pub fn is_pinned(&self) -> bool {
-        self.pin.is_some()
+    /// The pin that the last request came under; it may have moved since.
+    pub fn pin(&self) -> Option<&str> {
+        self.pin.as_deref()
     }
 
     /// Lets another bridge take over at once, instead of after 5 s of silence. What was not given

@@ -69,6 +69,8 @@ pub(super) struct Hub {
     consume: Lasting,
     /// Messages of all publishers that wait for their PubAck.
     pub(super) window: Window,
+    /// When it was seen that no account has a backlog, if none had.
+    pub(super) no_backlog: Mutex<Option<Instant>>,
     presence: Arc<Presence>,
 }
 
@@ -196,6 +198,7 @@ impl Hub {
                 open: Arc::default(),
                 metrics,
             },
+            no_backlog: Mutex::default(),
             route,
             presence,
         })

@@ -1,5 +1,5 @@
-//! Messages of the outbound stream read through JetStream's API, whose answers are JSON: the only
-//! way to a message whose header block the client library cannot read.
+//! Messages of a stream read through JetStream's API, whose answers are JSON: the only way to a
+//! message whose header block the client library cannot read.
 //!
 //! A message that is delivered with such a block breaks the connection that it comes on, or kills its
 //! task, before the bridge sees it; it would be delivered again for ever.
@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::{BrokerError, NO_MESSAGE};
 use super::hub::Hub;
@@ -58,15 +58,27 @@ struct Lying {
     time: String,
 }
 
-/// The first message from `sequence` on whose subject `filter` matches.
+/// The first message of a stream from `sequence` on whose subject `filter` matches.
 pub(super) async fn next(
     hub: &Hub,
-    filter: &str,
+    (stream, filter): (&str, &str),
     sequence: u64,
 ) -> Result<Option<Raw>, BrokerError> {
-    let subject = format!("STREAM.MSG.GET.{}", hub.names.of("OUTBOUND"));
     let question = json!({ "seq": sequence.max(1), "next_by_subj": filter });
-    match hub.ask::<_, Answer>(subject, &question).await {
+    lying(hub, stream, &question).await
+}
+
+/// The last message of a stream whose subject `filter` matches.
+pub(super) async fn last(
+    hub: &Hub,
+    (stream, filter): (&str, &str),
+) -> Result<Option<Raw>, BrokerError> {
+    lying(hub, stream, &json!({ "last_by_subj": filter })).await
+}
+
+async fn lying(hub: &Hub, stream: &str, question: &Value) -> Result<Option<Raw>, BrokerError> {
+    let subject = format!("STREAM.MSG.GET.{}", hub.names.of(stream));
+    match hub.ask::<_, Answer>(subject, question).await {
         Ok(answer) => raw(answer.message).map(Some),
         Err(error) if error.is_code(NO_MESSAGE) => Ok(None),
         Err(error) => Err(error),
@@ -82,7 +94,7 @@ pub(super) async fn among(
     let mut found = Vec::new();
     for filter in filters {
         let mut from = first;
-        while let Some(message) = next(&hub, filter, from).await? {
+        while let Some(message) = next(&hub, ("OUTBOUND", filter), from).await? {
             if message.sequence > last {
                 break;
             }

@@ -8,11 +8,12 @@ use async_nats::client::Request;
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 
+use super::backlog;
 use super::error::BrokerError;
 use super::hub::{Hub, REQUEST_TIMEOUT};
 use super::illegible::Raw;
 use super::outgoing::{Headers, read_headers};
-use super::strays;
+use super::strays::{self, Place};
 use crate::message::Timestamp;
 
 /// Header with the pin under which a message was delivered; no header of its publisher.
@@ -81,9 +82,17 @@ pub struct Incoming {
     /// When it was published.
     pub published_at: Timestamp,
     hub: Arc<Hub>,
-    /// Where the delivery is answered; one that was fetched is removed instead.
-    reply: Option<String>,
-    lease: Lease,
+    answer_to: AnswerTo,
+    lease: Option<Lease>,
+}
+
+/// How the end of a request is told to the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum AnswerTo {
+    /// On the subject of the delivery.
+    Delivery(String),
+    /// By removing the message, which was fetched.
+    Place(Place),
 }
 
 impl Incoming {
@@ -106,16 +115,28 @@ impl Incoming {
             delivered: u64::try_from(details.delivered).unwrap_or(1),
             published_at: Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX)),
             hub: Arc::clone(hub),
-            reply: Some(message.reply.as_ref()?.to_string()),
-            lease,
+            answer_to: AnswerTo::Delivery(message.reply.as_ref()?.to_string()),
+            lease: Some(lease),
         })
     }
 
     /// Takes a message that was fetched because it cannot be delivered; `None` when this process
     /// holds it already.
     pub(super) fn fetched(hub: &Arc<Hub>, raw: Raw, outstanding: &Outstanding) -> Option<Self> {
+        let lease = outstanding.lease(raw.sequence)?;
+        let place = Place {
+            stream: "OUTBOUND",
+            sequence: raw.sequence,
+        };
         Some(Self {
-            lease: outstanding.lease(raw.sequence)?,
+            lease: Some(lease),
+            ..Self::lying(hub, raw, place)
+        })
+    }
+
+    /// Takes a message that no consumer delivers; it lies at `place`.
+    pub(super) fn lying(hub: &Arc<Hub>, raw: Raw, place: Place) -> Self {
+        Self {
             subject: raw.subject,
             headers: raw.headers,
             payload: raw.payload,
@@ -123,13 +144,36 @@ impl Incoming {
             delivered: 1,
             published_at: raw.published_at,
             hub: Arc::clone(hub),
-            reply: None,
-        })
+            answer_to: AnswerTo::Place(place),
+            lease: None,
+        }
+    }
+
+    /// Whether another one is the same delivery, or a later one of the same message.
+    pub fn succeeds(&self, other: &Self) -> bool {
+        match (&self.answer_to, &other.answer_to) {
+            (AnswerTo::Delivery(_), AnswerTo::Delivery(_)) => self.sequence == other.sequence,
+            (AnswerTo::Place(mine), AnswerTo::Place(theirs)) => mine == theirs,
+            _ => false,
+        }
+    }
+
+    /// Where it lies in the backlog, when it was fetched from there.
+    pub fn stowed_at(&self) -> Option<u64> {
+        match &self.answer_to {
+            AnswerTo::Place(place) if place.stream == backlog::STREAM => Some(place.sequence),
+            AnswerTo::Place(_) | AnswerTo::Delivery(_) => None,
+        }
+    }
+
+    /// Whether it is no request: it wakes a bridge for a backlog which nobody serves.
+    pub fn is_wake(&self) -> bool {
+        backlog::is_wake(&self.subject, &self.headers)
     }
 
     /// Says that it is still being worked on, which gives it another 4 s.
     pub async fn progress(&self) {
-        if let Some(reply) = &self.reply
+        if let AnswerTo::Delivery(reply) = &self.answer_to
             && self.hub.consuming_connected()
         {
             let client = self.hub.consuming().client();
@@ -159,7 +203,7 @@ impl Incoming {
     /// Gives it back, to be delivered again at once. Nobody says whether the broker heard that: if
     /// not, it is delivered again once its time is over.
     pub async fn release(&self) {
-        if let Some(reply) = &self.reply
+        if let AnswerTo::Delivery(reply) = &self.answer_to
             && self.hub.consuming_connected()
         {
             let client = self.hub.consuming().client();
@@ -168,15 +212,27 @@ impl Incoming {
     }
 
     pub(super) fn reply(&self) -> Option<String> {
-        self.reply.clone()
+        match &self.answer_to {
+            AnswerTo::Delivery(reply) => Some(reply.clone()),
+            AnswerTo::Place(_) => None,
+        }
+    }
+
+    fn end_lease(&self) {
+        if let Some(lease) = &self.lease {
+            lease.end();
+        }
     }
 
     /// Answers with a reply subject of its own, on which the broker confirms.
     async fn answer(&self, answer: Bytes) -> Result<(), BrokerError> {
-        let Some(reply) = &self.reply else {
-            strays::remove(&self.hub, self.sequence).await?;
-            self.lease.end();
-            return Ok(());
+        let reply = match &self.answer_to {
+            AnswerTo::Delivery(reply) => reply,
+            AnswerTo::Place(place) => {
+                strays::remove(&self.hub, *place).await?;
+                self.end_lease();
+                return Ok(());
+            }
         };
         self.hub.consuming_ready().await?;
         let request = Request::new()
@@ -184,7 +240,7 @@ impl Incoming {
             .timeout(Some(REQUEST_TIMEOUT));
         let client = self.hub.consuming().client();
         client.send_request(reply.clone(), request).await?;
-        self.lease.end();
+        self.end_lease();
         Ok(())
     }
 }

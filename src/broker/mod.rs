@@ -1,6 +1,7 @@
 //! All of NATS: connection, streams, publish, consume, objects, key-value, managed server. It
 //! knows no DingTalk.
 
+mod backlog;
 mod connection;
 mod consumer;
 mod ear;
@@ -47,6 +48,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use backlog::{Ends, Fetched};
 pub use ear::Ear;
 pub use echo::{acknowledgement, echo};
 pub use error::BrokerError;
@@ -285,12 +287,12 @@ impl Broker {
         strays::unserved(&self.hub, limit).await
     }
 
-    /// Removes one message of the outbound stream; one that is gone already is no error.
+    /// Removes such a request; one that is gone already is no error.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
-    pub async fn remove_request(&self, sequence: u64) -> Result<(), BrokerError> {
-        strays::remove(&self.hub, sequence).await
+    pub async fn remove_request(&self, stray: &Stray) -> Result<(), BrokerError> {
+        strays::remove(&self.hub, stray.place()).await
     }
 
     /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped

@@ -242,8 +242,9 @@ impl Plot<'_> {
             }
         }
         let queue = self.stream("OUTBOUND");
-        self.api(&format!("STREAM.MSG.DELETE.{queue}"));
-        self.api(&format!("STREAM.MSG.DELETE.{}", self.stream("SCHEDULE")));
+        for what in ["OUTBOUND", "BACKLOG", "SCHEDULE"] {
+            self.api(&format!("STREAM.MSG.DELETE.{}", self.stream(what)));
+        }
         self.api(&format!("CONSUMER.UNPIN.{queue}.*"));
         self.rights
             .subscribe

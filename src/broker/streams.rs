@@ -185,6 +185,9 @@ pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
     let mut schedule = stream("SCHEDULE", vec![subjects.all("schedule")], Duration::ZERO);
     schedule.max_messages_per_subject = 1;
     schedule.allow_message_schedules = true;
+    // Nor here: it is the rest of the queue.
+    let mut backlog = stream("BACKLOG", vec![subjects.all("backlog")], Duration::ZERO);
+    backlog.discard = DiscardPolicy::New;
     let receipt = stream("RECEIPT", vec![subjects.all("receipt")], age);
     let dead = stream("DEAD", vec![subjects.all("dead")], DEAD_AGE);
     let mut status = stream("STATUS", vec![subjects.all("status")], age);
@@ -198,6 +201,7 @@ pub(super) fn plans(names: &Names, settings: &config::Nats) -> Vec<Plan> {
         plan(gated, Duty::Kept),
         plan(queue, Duty::Queue),
         plan(schedule, Duty::Kept),
+        plan(backlog, Duty::Queue),
         plan(receipt, Duty::Kept),
         plan(dead, Duty::Kept),
         plan(status, Duty::Kept),

@@ -32,6 +32,14 @@ pub const DUE_SUBJECT: &str = "Dingtalk-Due-Subject";
 pub const NOT_BEFORE: &str = "Dingtalk-Not-Before";
 /// Present on a request that was called off before its time.
 pub const CANCELLED: &str = "Dingtalk-Cancelled";
+/// On a request in the backlog: its sequence in the outbound stream.
+pub const STOWED_SEQUENCE: &str = "Dingtalk-Stowed-Sequence";
+/// On a request in the backlog: when it was published, in RFC 3339.
+pub const STOWED_TIME: &str = "Dingtalk-Stowed-Time";
+/// On a request in the backlog: the [`MSG_ID`] of its publisher.
+pub const STOWED_MSG_ID: &str = "Dingtalk-Stowed-Msg-Id";
+/// Present on the message that wakes a bridge for a backlog which nobody serves.
+pub const WAKE: &str = "Dingtalk-Wake";
 /// Why a message was given up, one of the reasons of `DeadReason`.
 pub const DEAD_REASON: &str = "Dingtalk-Dead-Reason";
 /// The same for people.

@@ -11,17 +11,20 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::Incoming;
 use crate::message::Subjects;
 
+use super::backlog::Backlog;
 use super::card;
+use super::desk::Desk;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
 use super::lanes::{LaneKey, Lanes};
 use super::resolve;
 
-/// Most requests of one account that are held at a time. The consumer hands out 4096 before it waits
-/// for acknowledgements, so this is the net under it: while the feed is not asked the pin may move.
+/// Most requests of one account that are held at a time: the net under the shares of the chats
+/// (`backlog/share.rs`), as what a predecessor held comes all at once, and while the feed is not asked
+/// the pin may move.
 const MAX_HELD: usize = 8192;
-/// Most bytes of them. Requests are texts of some kilobytes; only a backlog of giants comes near.
-const MAX_BYTES: usize = 64 << 20;
+/// Most bytes of them, the same net.
+const MAX_BYTES: usize = 128 << 20;
 
 /// Something being worked on: a request, which says its sequence when it leaves its lane, or what
 /// cards need; and who serves the account.
@@ -31,8 +34,9 @@ pub(super) type Running = BoxFuture<'static, (Option<u64>, Served)>;
 #[derive(Debug)]
 pub(super) struct Floor {
     sender: Arc<Sender>,
-    shelf: Arc<Shelf>,
-    lanes: Lanes,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) lanes: Lanes,
+    pub(super) backlog: Backlog,
     subjects: Subjects,
     stop: CancellationToken,
 }
@@ -45,6 +49,7 @@ impl Floor {
         stop: CancellationToken,
     ) -> Self {
         Self {
+            backlog: Backlog::new(sender.account.clone(), sender.desk.clone()),
             sender,
             shelf,
             lanes: Lanes::default(),
@@ -65,22 +70,34 @@ impl Floor {
 
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
-        self.shelf.len() < MAX_HELD && self.shelf.weight() < MAX_BYTES
+        let has_places = self.shelf.len() < MAX_HELD && self.shelf.weight() < MAX_BYTES;
+        has_places && self.backlog.has_room()
     }
 
-    /// Puts a delivery into its lanes; returns it as a journey when it may start.
-    pub(super) fn admit(&mut self, incoming: Incoming) -> Option<Running> {
-        let held = self.shelf.put(incoming)?;
-        failpoint!("request.pulled");
-        let subject = &held.published.subject;
-        let address = self.subjects.parse_outbound(subject).ok();
-        let sequence = held.published.publication.seq;
-        let keys = match resolve::is_illegible(&held.published.headers) {
+    /// The lanes of a request.
+    pub(super) fn keys(&self, request: &Incoming) -> Vec<LaneKey> {
+        let subject = &request.subject;
+        match resolve::is_illegible(&request.headers) {
             // Nothing of it is sent, and the consumer waits for its end: it waits for no chat.
-            true => vec![LaneKey::Subject(format!("{subject}#{sequence}"))],
-            false => LaneKey::of(subject, address.as_ref(), &held.published.payload),
-        };
+            true => vec![LaneKey::Subject(format!("{subject}#{}", request.sequence))],
+            false => {
+                let address = self.subjects.parse_outbound(subject).ok();
+                LaneKey::of(subject, address.as_ref(), &request.payload)
+            }
+        }
+    }
+
+    /// Puts a request into its lanes; returns it as a journey when it may start.
+    pub(super) fn hold(&mut self, request: Incoming, keys: Vec<LaneKey>) -> Option<Running> {
+        let held = self.shelf.put(request)?;
+        failpoint!("request.pulled");
+        let sequence = held.published.publication.seq;
         self.lanes.admit(sequence, keys).then(|| self.journey(held))
+    }
+
+    /// What every request of the account needs.
+    pub(super) fn desk(&self) -> &Desk {
+        &self.sender.desk
     }
 
     /// Takes a request that ended, or went aboard its card, out of its lanes; returns what may start
@@ -89,6 +106,7 @@ impl Floor {
         if served == Served::Elsewhere {
             // Whoever has it too keeps it: it is not given back.
             drop(self.let_go());
+            drop(self.backlog.forget());
         }
         let mut next = self.sender.cards.hatched();
         let Some(sequence) = sequence else {
@@ -97,10 +115,18 @@ impl Floor {
         if served != Served::Aboard {
             self.shelf.remove(sequence);
         }
-        let free = self.lanes.finish(sequence).into_iter();
-        let free = free.filter_map(|sequence| self.shelf.find(sequence));
-        next.extend(free.map(|held| self.journey(held)));
+        let free = self.lanes.finish(sequence);
+        next.extend(self.journeys(free));
+        self.refill();
         next
+    }
+
+    /// Requests that may start.
+    pub(super) fn journeys(&self, sequences: Vec<u64>) -> Vec<Running> {
+        let held = sequences
+            .into_iter()
+            .filter_map(|sequence| self.shelf.find(sequence));
+        held.map(|held| self.journey(held)).collect()
     }
 
     fn journey(&self, held: Arc<Held>) -> Running {
@@ -138,5 +164,6 @@ impl Floor {
             }
             self.lanes.finish(sequence);
         }
+        self.backlog.settle(released).await;
     }
 }

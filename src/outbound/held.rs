@@ -14,35 +14,47 @@ use crate::message::DeadReason;
 use super::ledger::Publication;
 use super::receipt::Published;
 
-/// A request and its latest delivery: after a broken connection the same one comes again.
+/// A request and what has to be answered when it ends: its latest delivery, as after a broken
+/// connection the same one comes again, and its copies in the backlog.
 #[derive(Debug)]
 pub(super) struct Held {
     /// The request.
     pub(super) published: Published,
-    latest: Mutex<Arc<Incoming>>,
+    open: Mutex<Vec<Arc<Incoming>>>,
 }
 
 impl Held {
-    fn new(incoming: Incoming) -> Self {
+    pub(super) fn new(incoming: Incoming) -> Self {
         Self {
             published: published(&incoming),
-            latest: Mutex::new(Arc::new(incoming)),
+            open: Mutex::new(vec![Arc::new(incoming)]),
         }
     }
 
-    fn latest(&self) -> Arc<Incoming> {
-        Arc::clone(&lock(&self.latest))
+    fn open(&self) -> Vec<Arc<Incoming>> {
+        lock(&self.open).clone()
+    }
+
+    /// Takes another delivery of the same request, or a copy.
+    fn join(&self, incoming: Incoming) {
+        let mut open = lock(&self.open);
+        open.retain(|other| !incoming.succeeds(other));
+        open.push(Arc::new(incoming));
     }
 
     /// Gives the request back unfinished, so that it is delivered again at once.
     pub(super) async fn release(&self) {
-        self.latest().release().await;
+        for incoming in self.open() {
+            incoming.release().await;
+        }
     }
 
     /// Acknowledges the request; a dead one is terminated with its reason. When the broker does not
     /// hear it, the request is delivered again and the ledger knows its end.
     pub(super) async fn settle(&self, dead: Option<DeadReason>) {
-        acknowledge(&self.latest(), dead).await;
+        for incoming in self.open() {
+            acknowledge(&incoming, dead).await;
+        }
     }
 }
 
@@ -88,7 +100,7 @@ impl Shelf {
     pub(super) fn put(&self, incoming: Incoming) -> Option<Arc<Held>> {
         let mut shelf = lock(&self.held);
         if let Some(held) = shelf.requests.get(&incoming.sequence) {
-            *lock(&held.latest) = Arc::new(incoming);
+            held.join(incoming);
             return None;
         }
         let held = Arc::new(Held::new(incoming));
@@ -129,8 +141,9 @@ impl Shelf {
             beat.tick().await;
             let held: Vec<Arc<Held>> = lock(&self.held).requests.values().cloned().collect();
             for held in held {
-                let latest = held.latest();
-                latest.progress().await;
+                for incoming in held.open() {
+                    incoming.progress().await;
+                }
             }
         }
     }

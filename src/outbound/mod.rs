@@ -4,6 +4,7 @@
 //! [`Outbound`] is the pipeline of one account. [`Mover`] brings requests on bare subjects to their
 //! canonical one, [`Strays`] ends those that nobody serves: one of each per bridge.
 
+mod backlog;
 mod batch;
 mod berth;
 mod bound;
@@ -182,12 +183,14 @@ impl Outbound {
         running.push(floor.begin());
         let leaving = loop {
             metrics.requests_held(account, floor.len());
-            let pinned = feed.is_pinned();
+            metrics.requests_backlog(account, floor.backlog.total());
+            let pinned = feed.pin().is_some();
             let mut overtaken = false;
             tokio::select! {
                 incoming = feed.next(), if floor.has_room() => {
-                    running.extend(floor.admit(incoming));
+                    running.extend(floor.place(incoming, feed.pin()));
                 }
+                happened = floor.backlog.happened() => running.extend(floor.happened(happened)),
                 Some(ended) = running.next() => {
                     overtaken = ended.1 == journey::Served::Elsewhere;
                     running.extend(floor.finish(ended));
@@ -214,6 +217,7 @@ impl Outbound {
             () = patience => Drain::CutShort,
         };
         metrics.requests_held(account, 0);
+        metrics.requests_backlog(account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
         hand_over(feed, released, account).await;
         match leaving {

@@ -54,7 +54,8 @@ pub(super) fn once(users: &[String]) -> Vec<String> {
     owned(distinct(users).into_iter())
 }
 
-fn is_digest(id: &str) -> bool {
+/// Whether an id of kind `user` is the digest of a long list.
+pub(super) fn is_digest(id: &str) -> bool {
     id.starts_with(USER_SEPARATOR)
 }
 

@@ -59,10 +59,13 @@ impl Strays {
         if Timestamp::now().since(stray.published_at) < self.desk.timings.stray_age {
             return Ok(());
         }
+        if stray.is_wake() {
+            return self.remove(&stray, stop).await;
+        }
         let published = Published {
-            subject: stray.subject,
-            headers: stray.headers,
-            payload: stray.payload,
+            subject: stray.subject.clone(),
+            headers: stray.headers.clone(),
+            payload: stray.payload.clone(),
             publication: Publication {
                 seq: stray.sequence,
                 at: stray.published_at,
@@ -79,11 +82,15 @@ impl Strays {
             subject: (refusal.reason == DeadReason::Unserved).then_some(published.subject.as_str()),
         };
         refuse(&self.desk, &matter, (&key, &refusal), stop).await?;
-        let step = || self.desk.broker.remove_request(sequence);
-        let patience = Patience::Until(stop);
-        self.desk.insist(patience, "unserved request", step).await?;
+        self.remove(&stray, stop).await?;
         warn!(dingtalk.account = %account, nats.sequence = sequence, "request that no bridge takes was given up");
         Ok(())
+    }
+
+    async fn remove(&self, stray: &Stray, stop: &CancellationToken) -> Result<(), LetGo> {
+        let step = || self.desk.broker.remove_request(stray);
+        let patience = Patience::Until(stop);
+        self.desk.insist(patience, "unserved request", step).await
     }
 
     /// Whom a request was meant for, and why nobody takes it.

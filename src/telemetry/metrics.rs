@@ -85,6 +85,7 @@ struct Inner {
     requests: Family<SendLabels, Counter>,
     requests_duplicate: Family<AccountLabel, Counter>,
     requests_held: Family<AccountLabel, Gauge>,
+    requests_backlog: Family<AccountLabel, Gauge>,
     api_calls: Family<ApiLabels, Counter>,
     billed: Family<AccountLabel, Counter>,
     quota_notices: Family<AccountLabel, Counter>,
@@ -167,6 +168,10 @@ impl Metrics {
             "Requests whose idempotency key was known"
         );
         let requests_held = registered!("requests_held", "Requests in a lane of this bridge");
+        let requests_backlog = registered!(
+            "requests_backlog",
+            "Requests of crowded chats that wait in the backlog, where this bridge serves the account"
+        );
         let api_calls = registered!("api_calls", "Calls to DingTalk by family and outcome");
         let billed = registered!("billed_calls", "Calls that count against the monthly quota");
         let quota_notices = registered!(
@@ -197,6 +202,7 @@ impl Metrics {
             requests,
             requests_duplicate,
             requests_held,
+            requests_backlog,
             api_calls,
             billed,
             quota_notices,
@@ -305,6 +311,12 @@ impl Metrics {
     pub fn requests_held(&self, account: &AccountName, held: usize) {
         let gauge = self.0.requests_held.get_or_create(&label(account));
         gauge.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// How many requests of an account wait in the backlog.
+    pub fn requests_backlog(&self, account: &AccountName, waiting: u64) {
+        let gauge = self.0.requests_backlog.get_or_create(&label(account));
+        gauge.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A call to DingTalk ended.

@@ -101,6 +101,7 @@ async fn p8_no_verb_gives_a_secret_away() {
         "DINGTALK_DEAD",
         "DINGTALK_STATUS",
         "DINGTALK_SCHEDULE",
+        "DINGTALK_BACKLOG",
     ] {
         let all = messages(&world.nats, stream).await.unwrap();
         seen.push((stream, format!("{all:?}")));
