@@ -26,11 +26,12 @@ guard: ## The hot path's instructions against their baseline (RENEW=1 writes it 
 
 chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, LIST=1)
 	@server=$$(scripts/nats-server) && \
-	$(if $(SOAK),,CARGO_TARGET_DIR=target/failpoints RUSTFLAGS="--cfg failpoints" cargo build --locked --quiet &&) \
+	$(if $(SOAK),,cargo build --locked --quiet --features failpoints && \
+	mkdir -p target/armed && cp -f target/debug/nats-dingtalk target/armed/ &&) \
 	BRIDGE_TEST_NATS_SERVER="$$server" \
-	$(if $(SOAK),,CHAOS_ARMED_BRIDGE="$$PWD/target/failpoints/debug/nats-dingtalk") \
+	$(if $(SOAK),,CHAOS_ARMED_BRIDGE="$$PWD/target/armed/nats-dingtalk") \
 	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
-	@SECONDS_EACH=$(or $(FUZZ_SECONDS),20) scripts/fuzz
+	$(if $(filter 0,$(FUZZ_SECONDS)),,@SECONDS_EACH=$(or $(FUZZ_SECONDS),20) scripts/fuzz)
 
 fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs a C++ compiler beside Rust
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz

@@ -1,5 +1,5 @@
 //! Named places on the way of a frame and of a request where a chaos run kills or stops the process.
-//! Only a build with `--cfg failpoints` has them; in every other build `failpoint!` is nothing.
+//! Only a build with the feature `failpoints` has them; in every other build `failpoint!` is nothing.
 //!
 //! `FAILPOINT=<name>:<pass>` kills the process at that pass of the place, without a goodbye and
 //! without flushing anything. With a third field the process gets that signal there instead:
@@ -8,15 +8,18 @@
 /// A place with a name, for a chaos run to stop at.
 macro_rules! failpoint {
     ($name:literal) => {
-        #[cfg(failpoints)]
+        #[cfg(feature = "failpoints")]
         $crate::failpoint::pass($name);
     };
 }
 
-#[cfg(failpoints)]
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("fail points are for debug builds: no release carries them");
+
+#[cfg(feature = "failpoints")]
 pub(crate) use armed::pass;
 
-#[cfg(failpoints)]
+#[cfg(feature = "failpoints")]
 mod armed {
     use std::process::Command;
     use std::sync::OnceLock;
