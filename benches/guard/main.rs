@@ -28,7 +28,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let renew = std::env::var("RENEW").is_ok_and(|value| !value.is_empty());
-    let measured = scenario::NAMES.map(|name| (name, callgrind::instructions(name)));
+    let measured = scenario::NAMES.map(|name| {
+        let instructions = callgrind::instructions(name, scenario::items(name));
+        (name, instructions)
+    });
     if renew {
         Baseline::write(&measured);
         return ExitCode::SUCCESS;
