@@ -329,7 +329,7 @@ async fn bridges_that_take_over_keep_the_ceiling_of_dingtalk() {
 #[tokio::test]
 async fn a_bridge_of_another_configuration_with_the_same_app_is_reported() {
     // Rights over the buckets of others are no part of its own.
-    let world = World::start_with(options(), Setup::as_anybody).await;
+    let world = World::start_with(options(), Setup::with_all_rights).await;
     let page = world.bridge.get("/ready").await.unwrap().1;
     assert!(!page.contains("foreign"), "{page}");
     let stranger = world.setup().nats("subject_prefix = \"elsewhere\"");

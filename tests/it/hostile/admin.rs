@@ -37,8 +37,7 @@ async fn half_requests_take_a_bounded_number_of_places_for_a_bounded_time() {
     .await;
     assert!(descriptors(&world.bridge) < before + 80);
     let live = wait::within(Duration::from_secs(60), "an answer of /live", async || {
-        let mut trickle = held.iter_mut();
-        while let Some(socket) = trickle.next() {
+        for socket in &mut held {
             let _ = socket.write_all(b"x").await;
         }
         world.bridge.get("/live").await

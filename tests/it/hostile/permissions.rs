@@ -167,6 +167,15 @@ impl User {
             .unwrap()
     }
 
+    /// The bytes of an object.
+    async fn object(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        let store = self.jetstream().get_object_store(bucket).await.ok()?;
+        let mut object = store.get(key).await.ok()?;
+        let mut bytes = Vec::new();
+        object.read_to_end(&mut bytes).await.ok()?;
+        Some(bytes)
+    }
+
     /// The next message of a consumer, acknowledged.
     async fn next(&self, consumer: &consumer::PullConsumer) -> Value {
         let message = wait::until("a message", async || {
@@ -487,19 +496,9 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_fetches_objects_and_asks_one_verb_can_do_that_and_no_more() {
-    let roles = [
-        "--role",
-        "consumer",
-        "--role",
-        "sender",
-        "--account",
-        "sales",
-        "--chat",
-        "user:manager1",
-        "--objects",
-        "--verb",
-        "chat",
-    ];
+    let roles =
+        "--role consumer --role sender --account sales --chat user:manager1 --objects --verb chat";
+    let roles: Vec<&str> = roles.split(' ').collect();
     let world = Guarded::start(&roles).await;
     let mut agent = world.user("sales-consumer").await;
     let own = "dingtalk.inbound.sales.user.manager1";
@@ -515,31 +514,16 @@ async fn who_fetches_objects_and_asks_one_verb_can_do_that_and_no_more() {
         .unwrap()
         .to_owned();
     let fetched = wait::until("the file", async || {
-        let store = agent
-            .jetstream()
-            .get_object_store("DINGTALK_MEDIA")
-            .await
-            .ok()?;
-        let mut object = store.get(&key).await.ok()?;
-        let mut bytes = Vec::new();
-        object.read_to_end(&mut bytes).await.ok()?;
-        Some(bytes)
-    })
-    .await;
+        agent.object("DINGTALK_MEDIA", &key).await
+    });
+    let fetched = fetched.await;
     assert_eq!(fetched, b"%PDF-1.7 in");
     // A body too large for a message is in the other store.
     let large = Message::to_bot("manager1", "x".repeat(2 << 20));
     world.sim.say(CLIENT_ID, large).await.unwrap();
     let claims = world.all("DINGTALK_INBOUND", 2).await;
     let claim = claims[1].header("Dingtalk-Claim").to_owned();
-    let store = agent
-        .jetstream()
-        .get_object_store("DINGTALK_OBJECTS")
-        .await
-        .unwrap();
-    let mut body = Vec::new();
-    let mut object = store.get(&claim).await.unwrap();
-    object.read_to_end(&mut body).await.unwrap();
+    let body = agent.object("DINGTALK_OBJECTS", &claim).await.unwrap();
     assert!(body.len() > 2 << 20);
 
     let mut sender = world.user("sales-sender").await;

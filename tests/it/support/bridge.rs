@@ -62,7 +62,7 @@ impl Setup {
     }
 
     /// A bridge that may do everything at the broker, not only what a bridge needs.
-    pub(crate) fn as_anybody(mut self) -> Self {
+    pub(crate) fn with_all_rights(mut self) -> Self {
         self.anybody = true;
         self
     }
