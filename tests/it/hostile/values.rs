@@ -318,7 +318,19 @@ async fn a_hundred_thousand_requests_of_one_chat_wait_at_the_broker() {
         (stream.info().await.unwrap().state.last_sequence >= 100_000).then_some(())
     })
     .await;
-    world.stored("DINGTALK_RECEIPT", 5).await;
+    // Published behind all of them, to another chat: served once they are in the backlog.
+    let body = json!({"id": "behind", "text": "hello"});
+    world
+        .request("dingtalk.outbound.sales.user.other", &body)
+        .await;
+    let jetstream = world.nats.jetstream().await;
+    let receipts = jetstream.get_stream("DINGTALK_RECEIPT").await.unwrap();
+    let behind = "dingtalk.receipt.sales.behind";
+    let patience = Duration::from_secs(180);
+    wait::within(patience, "the request behind them", async || {
+        receipts.get_last_raw_message_by_subject(behind).await.ok()
+    })
+    .await;
     let after = resident(&world.bridge);
     eprintln!("100 000 requests of one chat: {before} MiB before, {after} MiB after");
     assert!(
