@@ -21,6 +21,9 @@ const PIECE_LENGTH: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Frozen {
     backend: FileBackend,
+    /// Whether the file could be opened for writing, which a lock against everybody else takes. Where
+    /// nobody can write, one against writers is as good.
+    exclusive: bool,
     /// Bytes that the file itself has.
     there: u64,
     written: Mutex<Written>,
@@ -36,7 +39,10 @@ struct Written {
 impl Frozen {
     /// Opens `path`, which has to be there.
     pub(super) fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let file = File::open(path)?;
+        let (file, exclusive) = match File::options().read(true).write(true).open(path) {
+            Ok(file) => (file, true),
+            Err(_) => (File::open(path)?, false),
+        };
         let there = file.metadata()?.len();
         let written = Written {
             // redb refuses a torn last page; what it held belongs to a commit that it rolls back.
@@ -45,6 +51,7 @@ impl Frozen {
         };
         Ok(Self {
             backend: FileBackend::new(file)?,
+            exclusive,
             there,
             written: Mutex::new(written),
         })
@@ -141,7 +148,10 @@ impl StorageBackend for Frozen {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.backend.try_lock_range(start, end)
+        match self.exclusive {
+            true => self.backend.try_lock_range(start, end),
+            false => self.backend.try_lock_shared_range(start, end),
+        }
     }
 
     fn try_lock_shared_range(
@@ -153,7 +163,10 @@ impl StorageBackend for Frozen {
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.backend.lock_range(start, end)
+        match self.exclusive {
+            true => self.backend.lock_range(start, end),
+            false => self.backend.lock_shared_range(start, end),
+        }
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {

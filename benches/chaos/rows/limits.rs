@@ -14,6 +14,7 @@ use crate::row::{NotRun, Scenario};
 use crate::settle::Books;
 use crate::stage::{Plan, Stage};
 use crate::support::bridge::CLIENT_ID;
+use crate::support::wait;
 
 /// Memory of a small container, in MiB.
 const SMALL: u64 = 64;
@@ -99,11 +100,21 @@ async fn broker_killed(stage: &mut Stage, quota: &mut Quota) {
     let broker = stage.brokers.nodes[0].pid();
     quota.admit(broker);
     quota.exhaust(broker);
-    stage.brokers.nodes[0].gone().await;
+    ended(broker).await;
     quota.relieve();
     stage.between(500, 1500).await;
     stage.brokers.nodes[0].restart().await;
     stage.over();
+}
+
+/// Waits until a process of ours has ended, though nobody has asked how yet.
+async fn ended(pid: u32) {
+    wait::until("a process to be killed", async || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let (_, state) = stat.rsplit_once(") ").unwrap();
+        state.starts_with('Z').then_some(())
+    })
+    .await;
 }
 
 fn allow_descriptors(pid: u32, limit: u32) {

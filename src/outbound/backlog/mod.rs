@@ -253,12 +253,12 @@ impl Floor {
         failpoint!("backlog.fetched");
         let mut running = Vec::new();
         let ceiling = self.lanes.ceiling(subject);
-        let limit = ceiling.min(self.backlog.book.leaving_from(subject));
+        let leaving = self.backlog.book.leaving_from(subject);
         let mut taken = Vec::with_capacity(fetched.requests.len());
         let mut left = None;
         for request in fetched.requests {
             let sequence = request.sequence;
-            if sequence >= limit {
+            if sequence > ceiling || sequence >= leaving {
                 left = Some(sequence);
                 break;
             }

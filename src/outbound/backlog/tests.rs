@@ -106,9 +106,12 @@ impl Life {
         let mut found: Vec<u64> = stored.iter().copied().filter(|at| *at >= place).collect();
         let end = found.len() <= most;
         found.truncate(most);
-        let limit = self.lanes.ceiling(&subject);
-        let limit = limit.min(self.book.leaving_from(&subject));
-        let taken: Vec<u64> = found.iter().copied().take_while(|at| *at < limit).collect();
+        let (ceiling, leaving) = (
+            self.lanes.ceiling(&subject),
+            self.book.leaving_from(&subject),
+        );
+        let may = |at: &u64| *at <= ceiling && *at < leaving;
+        let taken: Vec<u64> = found.iter().copied().take_while(may).collect();
         let left = found.get(taken.len()).copied();
         for sequence in &taken {
             self.hold(*sequence, &subject);

@@ -178,7 +178,8 @@ impl Lanes {
         self.bars.get(subject).map(|bar| bar.from)
     }
 
-    /// The lowest bar of others in the lanes that `subject` bars: what comes after it may not start.
+    /// The lowest bar of others in the lanes that `subject` bars: what comes after it may not start. What
+    /// stands at it may: no two requests share a sequence, so what the bar stands for comes later.
     pub(super) fn ceiling(&self, subject: &Arc<str>) -> u64 {
         let keys = self.bars.get(subject).map(|bar| &bar.keys);
         let lanes = keys.into_iter().flatten();

@@ -114,12 +114,6 @@ impl Nats {
         }
     }
 
-    /// Waits until it has ended by itself; the store stays.
-    pub(crate) async fn gone(&mut self) {
-        let mut child = self.child.take().expect("a broker that runs");
-        wait::until("nats-server to end", async || child.try_wait().unwrap()).await;
-    }
-
     /// Starts it again on the same port and store.
     pub(crate) async fn restart(&mut self) {
         self.kill();
