@@ -141,6 +141,11 @@ impl Feed {
         self.pin.as_deref()
     }
 
+    /// Whether more is there to be given out, as after a takeover.
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Lets another bridge take over at once, instead of after 5 s of silence. What was not given
     /// out goes with it.
     pub async fn close(mut self) {

@@ -188,6 +188,7 @@ impl Outbound {
             let mut overtaken = false;
             tokio::select! {
                 incoming = feed.next(), if floor.has_room() => {
+                    floor.backlog.expect_more(feed.has_more());
                     running.extend(floor.place(incoming, feed.pin()));
                 }
                 happened = floor.backlog.happened() => running.extend(floor.happened(happened)),

@@ -49,6 +49,9 @@ pub(super) struct Backlog {
     knowledge: Knowledge,
     /// Requests that came before it was known what stands before them.
     early: VecDeque<Incoming>,
+    /// Whether the feed has more to give out at once. After a takeover that may be older than what lies
+    /// in a backlog, so nothing is fetched before it is here.
+    expects_more: bool,
     /// Whether there was a backlog when that was last told, and when.
     told: (bool, Option<Instant>),
 }
@@ -74,6 +77,7 @@ impl Backlog {
             carrier: Carrier::new(account.clone(), desk.clone()),
             knowledge: Knowledge::None,
             early: VecDeque::new(),
+            expects_more: false,
             told: (false, None),
             account,
             desk,
@@ -83,6 +87,11 @@ impl Backlog {
     /// Whether another request may be taken.
     pub(super) fn has_room(&self) -> bool {
         self.carrier.has_room() && !matches!(self.knowledge, Knowledge::Awaited { .. })
+    }
+
+    /// Notes whether the feed has more to give out at once.
+    pub(super) fn expect_more(&mut self, expects_more: bool) {
+        self.expects_more = expects_more;
     }
 
     /// Requests that wait there.
@@ -131,6 +140,7 @@ impl Backlog {
         self.book = Book::default();
         self.carrier = Carrier::new(self.account.clone(), self.desk.clone());
         self.knowledge = Knowledge::None;
+        self.expects_more = false;
         let early = std::mem::take(&mut self.early).into_iter();
         early.map(|request| Arc::new(Held::new(request))).collect()
     }
@@ -314,6 +324,9 @@ impl Floor {
 
     /// Fetches for those who have too little in their lanes, as far as there are places.
     pub(super) fn refill(&mut self) {
+        if self.backlog.expects_more {
+            return;
+        }
         for subject in self.lanes.low(FEW) {
             self.backlog.book.want(&subject);
         }

@@ -16,6 +16,8 @@ struct World {
     stored: HashMap<&'static str, Vec<u64>>,
     /// Requests of the queue that the present life was given.
     given: BTreeSet<u64>,
+    /// The newest that any life was given.
+    newest: u64,
     ended: Vec<u64>,
 }
 
@@ -95,6 +97,11 @@ impl Life {
     }
 
     fn fetch(&mut self, world: &World, most: usize) {
+        // A takeover gives out everything of the life before at once.
+        let mut again = world.queue.range(..=world.newest);
+        if again.any(|(sequence, _)| !world.given.contains(sequence)) {
+            return;
+        }
         for subject in self.lanes.low(2) {
             self.book.want(&subject);
         }
@@ -177,6 +184,7 @@ impl World {
             return false;
         };
         self.given.insert(sequence);
+        self.newest = self.newest.max(sequence);
         life.arrive(sequence, subject, share);
         true
     }
