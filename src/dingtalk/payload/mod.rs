@@ -10,6 +10,7 @@ mod card;
 mod content;
 mod event;
 mod media;
+mod named;
 mod prose;
 mod quote;
 mod record;
@@ -82,7 +83,8 @@ pub struct SessionWebhook {
 pub fn read(frame: &Frame) -> Reading<'_> {
     let data = Members::read(&frame.data);
     let raw = redact::raw(&frame.data, data.as_ref());
-    match (promise(frame), data) {
+    let scattered = raw.scattered;
+    let mut reading = match (promise(frame), data) {
         (Promise::Event, data) => event::read(frame, data.as_ref(), raw),
         (Promise::Bot, Some(data)) => bot::read(frame, &data, raw),
         (Promise::Card, Some(data)) => card::read(frame, &data, raw),
@@ -91,7 +93,11 @@ pub fn read(frame: &Frame) -> Reading<'_> {
             ..other(frame, raw)
         },
         (Promise::Nothing, _) => other(frame, raw),
+    };
+    if scattered {
+        named::scrub(&mut reading);
     }
+    reading
 }
 
 /// What the type and topic of a frame say about its data.
