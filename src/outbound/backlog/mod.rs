@@ -262,7 +262,8 @@ impl Floor {
     fn fetched(&mut self, subject: &Arc<str>, fetched: Fetched) -> Vec<Running> {
         failpoint!("backlog.fetched");
         let mut running = Vec::new();
-        let ceiling = self.lanes.ceiling(subject);
+        // Another bar at the sequence of a request itself stands for something newer.
+        let ceiling = self.lanes.ceiling(subject).saturating_add(1);
         let limit = ceiling.min(self.backlog.book.leaving_from(subject));
         let mut taken = Vec::with_capacity(fetched.requests.len());
         let mut left = None;

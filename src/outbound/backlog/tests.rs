@@ -113,7 +113,7 @@ impl Life {
         let mut found: Vec<u64> = stored.iter().copied().filter(|at| *at >= place).collect();
         let end = found.len() <= most;
         found.truncate(most);
-        let limit = self.lanes.ceiling(&subject);
+        let limit = self.lanes.ceiling(&subject).saturating_add(1);
         let limit = limit.min(self.book.leaving_from(&subject));
         let taken: Vec<u64> = found.iter().copied().take_while(|at| *at < limit).collect();
         let left = found.get(taken.len()).copied();
