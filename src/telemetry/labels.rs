@@ -5,7 +5,17 @@ use std::fmt;
 
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
-use crate::message::{MediaReason, MediaState, Outcome};
+use crate::message::{AccountName, MediaReason, MediaState, Outcome};
+
+/// An account as a label, without a copy: labels are looked up for every frame.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Name(pub(super) AccountName);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
+}
 
 /// How a received frame ended. Received = the sum of these + in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,19 +1,18 @@
 //! Every metric name and label of the bridge. Label values come from enums and account names.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, SendOutcome};
+use super::labels::{ApiFamily, ApiOutcome, FrameOutcome, MediaOutcome, Name, SendOutcome};
 use super::meter::Meter;
 use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStanding};
 
@@ -21,16 +20,6 @@ use crate::message::{AccountName, MediaReason, MediaState, Outcome, QuotaStandin
 const ACK_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 3.0,
 ];
-
-/// An account as a label, without a copy: labels are looked up for every frame.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Name(AccountName);
-
-impl EncodeLabelValue for Name {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        self.0.as_str().encode(encoder)
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AccountLabel {
@@ -168,10 +157,7 @@ impl Metrics {
             "Requests whose idempotency key was known"
         );
         let requests_held = registered!("requests_held", "Requests in a lane of this bridge");
-        let requests_backlog = registered!(
-            "requests_backlog",
-            "Requests of crowded chats that wait in the backlog, where this bridge serves the account"
-        );
+        let requests_backlog = registered!("requests_backlog", "Requests in the backlog");
         let api_calls = registered!("api_calls", "Calls to DingTalk by family and outcome");
         let billed = registered!("billed_calls", "Calls that count against the monthly quota");
         let quota_notices = registered!(

@@ -280,10 +280,14 @@ impl Stage {
     /// Waits until every request is acknowledged.
     pub(super) async fn done(&self) {
         wait::until_true("every request to be acknowledged", || async {
-            match self.stream.get_stream("DINGTALK_OUTBOUND").await {
-                Ok(stream) => stream.cached_info().state.messages == 0,
-                Err(_) => false,
+            let mut left = 0;
+            for name in ["DINGTALK_OUTBOUND", "DINGTALK_BACKLOG"] {
+                match self.stream.get_stream(name).await {
+                    Ok(stream) => left += stream.cached_info().state.messages,
+                    Err(_) => return false,
+                }
             }
+            left == 0
         })
         .await;
     }
