@@ -225,7 +225,7 @@ impl Floor {
                 let crowd = self.lanes.crowd(keys);
                 let load = self.load();
                 let fits = share::fits(load, crowd, request.payload.len());
-                !fits && !(share::fits_urgent(load, crowd) && is_urgent(request))
+                !(fits || share::fits_urgent(load, crowd) && is_urgent(request))
             }
         }
     }
