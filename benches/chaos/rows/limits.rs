@@ -29,7 +29,7 @@ pub(super) fn rows() -> Vec<Scenario> {
     vec![
         full("bridge in 64 MiB, broker out 8 s", |rng| {
             in_group(SMALL, Plan::default(), rng, async |stage, _| {
-                little(stage).await
+                little(stage).await;
             })
         }),
         short("bridge killed by the kernel for memory", |rng| {
