@@ -84,6 +84,12 @@ impl Ledger {
         self.rows.iter().filter(missed).count()
     }
 
+    /// Rows whose books are wrong, however fast they recovered.
+    pub(crate) fn wrong(&self) -> usize {
+        let wrong = |(_, outcome, _): &&Row| !outcome.wrong().is_empty();
+        self.rows.iter().filter(wrong).count()
+    }
+
     fn conditions(&self) -> String {
         format!(
             "Date {}, {}, seed {}, {}.\n",

@@ -91,6 +91,13 @@ impl Outcome {
 
     /// What it misses of its aims; empty when it meets them all.
     pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        let mut misses = self.wrong();
+        misses.extend(self.late(scenario));
+        misses
+    }
+
+    /// What is wrong in its books, whatever the machine had to do besides.
+    pub(crate) fn wrong(&self) -> Vec<String> {
         let books = match self {
             Self::Settled(books) => books,
             Self::NotRun(NotRun::Missing(why)) if variable("CI").is_some() => {
@@ -99,7 +106,7 @@ impl Outcome {
             Self::NotRun(_) => return Vec::new(),
             Self::Broken(why) => return vec![format!("broke off: {why}")],
         };
-        let mut misses = Vec::new();
+        let mut wrong = Vec::new();
         let none = [
             (books.lost, "acknowledged and lost"),
             (books.repeated, "stored more than once"),
@@ -110,18 +117,27 @@ impl Outcome {
         ];
         for (count, what) in none {
             if count > 0 {
-                misses.push(format!("{count} {what}"));
+                wrong.push(format!("{count} {what}"));
             }
         }
         for (count, what) in [(books.acked, "frames"), (books.requests, "requests")] {
             if count == 0 {
-                misses.push(format!("no {what}: the row shows nothing"));
+                wrong.push(format!("no {what}: the row shows nothing"));
             }
         }
+        wrong
+    }
+
+    /// How it recovered too late.
+    fn late(&self, scenario: &Scenario) -> Vec<String> {
+        let Self::Settled(books) = self else {
+            return Vec::new();
+        };
+        let mut late = Vec::new();
         for (took, side) in [(books.recovery_in, "in"), (books.recovery_out, "out")] {
             match took {
-                None => misses.push(format!("did not recover ({side})")),
-                Some(took) if took > scenario.recovery => misses.push(format!(
+                None => late.push(format!("did not recover ({side})")),
+                Some(took) if took > scenario.recovery => late.push(format!(
                     "recovered after {:.1} s ({side}), the aim is {} s",
                     took.as_secs_f64(),
                     scenario.recovery.as_secs()
@@ -129,6 +145,6 @@ impl Outcome {
                 Some(_) => {}
             }
         }
-        misses
+        late
     }
 }

@@ -1,9 +1,11 @@
 //! The bridge dies, stops or is told to end at a named step of the ack path or the send path: a build with fail points.
 
 use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
 
 use fastrand::Rng;
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
+use tokio::time::{Instant, sleep};
 
 use super::{CROWD_SERVED, full, seconds, short, staged, taken_over};
 use crate::builds::{armed_program, has_step};
@@ -47,6 +49,10 @@ const CROWD: u64 = 12_000;
 const ABORTED: i32 = 6;
 /// How long a bridge that was stopped at a step stays stopped.
 const STOPPED: u64 = 4;
+/// Most times that the broker goes away for a step of the spool.
+const OUTAGES: usize = 6;
+/// How long the spool may take to be drained after one.
+const DRAINED: Duration = Duration::from_secs(4);
 
 /// What happens to the bridge at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -143,7 +149,7 @@ async fn at(steps: &[&str], end: End, rng: Rng) -> Result<Books, NotRun> {
             let setup = stage.setup_of(&program, &[("FAILPOINT", &armed)]);
             stage.start_as(0, setup).await;
             if SPOOL.contains(step) {
-                use_the_spool(stage).await;
+                use_the_spool(stage, step).await;
             }
             reached(stage, step, end).await;
             if stage.brokers.nodes[0].try_client().await.is_none() {
@@ -170,7 +176,7 @@ async fn reached(stage: &mut Stage, step: &str, end: End) {
             assert_eq!(status.code(), Some(0), "{step}: a drain that was cut short");
         }
         End::Stopped => {
-            let mark = format!("failpoint {step} reached");
+            let mark = mark(step);
             wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
             seconds(STOPPED).await;
             stage.bridge(0).signal("CONT");
@@ -179,11 +185,27 @@ async fn reached(stage: &mut Stage, step: &str, end: End) {
     }
 }
 
-/// Takes the broker away until the spool holds something, and lets it be drained.
-async fn use_the_spool(stage: &mut Stage) {
-    stage.brokers.nodes[0].kill();
-    stage.between(2500, 3500).await;
-    stage.brokers.nodes[0].restart().await;
+/// What a bridge says when it comes by a step that is armed.
+fn mark(step: &str) -> String {
+    format!("failpoint {step} reached")
+}
+
+/// Takes the broker away until the spool holds something, and lets it be drained; again where that took
+/// fewer groups of records than the step waits for.
+async fn use_the_spool(stage: &mut Stage, step: &str) {
+    let mark = mark(step);
+    for _ in 0..OUTAGES {
+        stage.brokers.nodes[0].kill();
+        stage.between(2500, 3500).await;
+        stage.brokers.nodes[0].restart().await;
+        let drained = Instant::now() + DRAINED;
+        while Instant::now() < drained {
+            if stage.bridge(0).log().contains(&mark) {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
 }
 
 async fn after_the_call_left(stage: &mut Stage) {
