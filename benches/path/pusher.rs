@@ -1,8 +1,10 @@
 //! Pushes bot messages as fast as a window or a rate allows and notes when each one is answered.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::{Either, select};
 use futures_util::stream::select_all;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::Notify;
@@ -104,7 +106,13 @@ pub(super) async fn push(sockets: &mut [Socket], load: Load) -> Run {
         count: AtomicU64::new(0),
         more: Notify::new(),
     };
-    let ((elapsed, mut latencies), ()) = tokio::join!(shared.hear(sources), shared.push(sinks));
+    let hearing = pin!(shared.hear(sources));
+    let pushing = pin!(shared.push(sinks));
+    let (elapsed, mut latencies) = match select(hearing, pushing).await {
+        // Nothing is heard any more: what is left would wait for its window for ever.
+        Either::Left((heard, _)) => heard,
+        Either::Right(((), hearing)) => hearing.await,
+    };
     latencies.sort_unstable();
     Run {
         answered: latencies.len() as u64,

@@ -16,8 +16,9 @@ const WINDOW: u64 = 64;
 const LOOK: Duration = Duration::from_secs(2);
 /// Processor time in that span below which it has nothing to do.
 const REST: Duration = Duration::from_millis(60);
-/// How often it is watched at most.
-const LOOKS: usize = 30;
+/// How often it is watched at most: nobody reads its sockets meanwhile, and two pings without an answer, 40 s,
+/// would end them.
+const LOOKS: usize = 8;
 /// Most memory of an idle bridge with one account, in MB (10^6 bytes).
 const AIM_MB: f64 = 15.0;
 
