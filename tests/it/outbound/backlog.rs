@@ -252,13 +252,14 @@ async fn a_request_of_the_backlog_keeps_its_key_its_time_and_its_own_deadline() 
     stage.publish_with(&subject, &headers, "named").await;
     let published = Timestamp::now();
     let unnamed = stage.publish(&subject, "unnamed").await;
-    let soon = Timestamp::now().after(Duration::from_secs(1)).to_string();
-    let body = json!({"id": "late", "text": "late", "expires_at": soon});
+    let soon = Timestamp::now().after(Duration::from_secs(1));
+    let body = json!({"id": "late", "text": "late", "expires_at": soon.to_string()});
     stage.publish(&subject, body).await;
     let after = Timestamp::now().after(Duration::from_secs(8)).to_string();
     let body = json!({"id": "later", "text": "later", "not_before": after});
     stage.publish(&subject, body).await;
     backlog_of(&stage, 50).await;
+    wait::until_true("the deadline to pass", async || Timestamp::now() > soon).await;
     stage.sim.clear_faults();
     let receipt = stage.receipt("sales", "by-header").await;
     assert!((before..=published).contains(&receipt.requested_at));
