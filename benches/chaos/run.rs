@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::document;
 use crate::report::Ledger;
 use crate::row::{Outcome, Scenario, Set};
 use crate::rows;
 use crate::variable;
+
+/// Longest that a row may take, and one that mostly waits: nothing may hold up a run for ever.
+const LONGEST: [Duration; 2] = [Duration::from_secs(420), Duration::from_secs(1500)];
 
 tokio::task_local! {
     /// Where the logs of the running row go.
@@ -127,10 +131,13 @@ async fn one(scenario: &Scenario, seed: u64) -> (Outcome, Duration) {
         .join("target/chaos")
         .join(name);
     let _ = std::fs::remove_dir_all(&logs);
-    let running = LOGS.scope(logs, (scenario.run)(fastrand::Rng::with_seed(seed)));
+    let longest = LONGEST[usize::from(scenario.idle)];
+    let running = timeout(longest, (scenario.run)(fastrand::Rng::with_seed(seed)));
+    let running = LOGS.scope(logs, running);
     let outcome = match AssertUnwindSafe(running).catch_unwind().await {
-        Ok(Ok(books)) => Outcome::Settled(Box::new(books)),
-        Ok(Err(not_run)) => Outcome::NotRun(not_run),
+        Ok(Ok(Ok(books))) => Outcome::Settled(Box::new(books)),
+        Ok(Ok(Err(not_run))) => Outcome::NotRun(not_run),
+        Ok(Err(_)) => Outcome::Broken(format!("not at its end after {} s", longest.as_secs())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
