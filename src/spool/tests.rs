@@ -352,15 +352,18 @@ async fn a_power_cut_in_the_middle_of_a_commit_costs_nothing_that_was_promised()
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
+    /// `None`, said aloud, where that needs rights that are missing.
     fn mount(dir: &Path) -> Option<Self> {
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
             .arg(dir)
             .stderr(Stdio::null())
             .status();
-        mount
-            .is_ok_and(|status| status.success())
-            .then(|| Self(dir.to_owned()))
+        if mount.is_ok_and(|status| status.success()) {
+            return Some(Self(dir.to_owned()));
+        }
+        eprintln!("skipped: mounting a small file system needs root");
+        None
     }
 }
 
@@ -370,24 +373,28 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Appends groups of records from `promised` on until one is refused; why it was.
+async fn fill(spool: &Spool, promised: &mut u64, group: u64) -> SpoolError {
+    loop {
+        let records: Vec<Bytes> = (*promised..*promised + group).map(record).collect();
+        match spool.append(records).await {
+            Ok(()) => *promised += group,
+            Err(error) => return error,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_is_an_error_and_the_spool_recovers_when_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(dir.path()) else {
-        eprintln!("skipped: mounting a small file system needs root");
         return;
     };
     let ballast = dir.path().join("ballast");
     fs::write(&ballast, vec![1; 6 * 1024 * 1024]).unwrap();
     let spool = Spool::open(&dir.path().join("spool"), PLENTY).unwrap();
     let mut promised = 0;
-    let failure = loop {
-        let records: Vec<Bytes> = (promised..promised + 100).map(record).collect();
-        match spool.append(records).await {
-            Ok(()) => promised += 100,
-            Err(error) => break error,
-        }
-    };
+    let failure = fill(&spool, &mut promised, 100).await;
     assert!(matches!(failure, SpoolError::Disk { .. }), "{failure}");
     assert!(promised > 0);
     assert_eq!(spool.depth().records, promised);
@@ -407,20 +414,13 @@ async fn a_full_disk_is_an_error_and_the_spool_recovers_when_there_is_space() {
 async fn a_full_disk_does_not_keep_the_spool_from_being_drained() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(dir.path()) else {
-        eprintln!("skipped: mounting a small file system needs root");
         return;
     };
     let spool = Spool::open(&dir.path().join("spool"), PLENTY).unwrap();
     let mut promised = 0;
     // Down to the last page: a group that is refused may still fit one by one.
     for group in [100, 10, 1] {
-        loop {
-            let records: Vec<Bytes> = (promised..promised + group).map(record).collect();
-            match spool.append(records).await {
-                Ok(()) => promised += group,
-                Err(_) => break,
-            }
-        }
+        fill(&spool, &mut promised, group).await;
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     let ballast = dir.path().join("ballast");
@@ -445,18 +445,11 @@ async fn a_full_disk_does_not_keep_the_spool_from_being_drained() {
 async fn an_append_that_finds_no_room_keeps_nobody_from_reading() {
     let dir = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(dir.path()) else {
-        eprintln!("skipped: mounting a small file system needs root");
         return;
     };
     let spool = Spool::open(&dir.path().join("spool"), PLENTY).unwrap();
     let mut promised = 0;
-    loop {
-        let records: Vec<Bytes> = (promised..promised + 100).map(record).collect();
-        if spool.append(records).await.is_err() {
-            break;
-        }
-        promised += 100;
-    }
+    fill(&spool, &mut promised, 100).await;
     assert_eq!(numbers(&spool).await, (0..promised).collect::<Vec<_>>());
     // The disk is not asked again at once, whoever asks.
     assert!(spool.append(vec![record(promised)]).await.is_err());
