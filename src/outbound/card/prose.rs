@@ -20,7 +20,7 @@ enum Line {
     Prose,
     /// Begins an item or a quote: what follows runs on inside it.
     Item,
-    /// Heading, rule: ends with its line.
+    /// Heading, rule, item or quote without words: ends with its line.
     Block,
     Table,
     Fence,
@@ -112,8 +112,12 @@ fn kind(line: &str, fence: &mut Option<Fence>) -> Line {
     if text.starts_with('|') {
         return Line::Table;
     }
-    if text.starts_with('>') || is_item(text) {
-        return Line::Item;
+    if let Some(words) = text.strip_prefix('>').or_else(|| item(text)) {
+        return if words.is_empty() {
+            Line::Block
+        } else {
+            Line::Item
+        };
     }
     Line::Prose
 }
@@ -139,14 +143,15 @@ fn is_rule(text: &str) -> bool {
     bare.len() >= 3 && ['-', '*', '_'].into_iter().any(all)
 }
 
-fn is_item(text: &str) -> bool {
+/// What stands behind the mark of an item.
+fn item(text: &str) -> Option<&str> {
     let after_number = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let rest = if after_number.len() < text.len() {
+    let words = if after_number.len() < text.len() {
         after_number.strip_prefix(['.', ')'])
     } else {
         text.strip_prefix(['-', '*', '+'])
     };
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
+    words.filter(|words| words.is_empty() || words.starts_with([' ', '\t']))
 }
 
 /// As much of `text` as a card takes, cut at the end of a line where one is near.
@@ -227,6 +232,7 @@ mod tests {
             ("a\n\n| a |", "a\n\n| a |"),
             ("a\r\nb", "a<br>b"),
             ("#hashtag\n-1 is less", "#hashtag<br>-1 is less"),
+            ("a\n*\nb\n1.\nc\n>\nd", "a\n*\nb\n1.\nc\n>\nd"),
             ("", ""),
         ] {
             assert_eq!(for_card(text), shown, "{text:?}");
