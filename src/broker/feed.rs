@@ -42,6 +42,9 @@ pub struct Feed {
     outstanding: Outstanding,
     /// The last pin that this feed held.
     pin: Option<String>,
+    /// Consumer sequence of the last delivery under that pin: the next one follows it, or some went
+    /// astray.
+    delivered: u64,
     /// Connections made when the consumer was opened last.
     connects: Option<Connects>,
     complained_at: Option<Instant>,
@@ -108,13 +111,14 @@ impl Feed {
             ready: VecDeque::new(),
             outstanding: Outstanding::default(),
             pin: None,
+            delivered: 0,
             connects: None,
             complained_at: None,
         }
     }
 
     /// The next request; pending while there is none or while another bridge is pinned. After a
-    /// takeover the redelivered ones come first, sorted by sequence. One that this process still
+    /// takeover, or when deliveries went astray, the redelivered ones come first, sorted by sequence. One that this process still
     /// holds is not given out again. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         loop {
@@ -265,18 +269,20 @@ impl Feed {
     }
 
     fn delivered(&mut self, message: &jetstream::Message) {
+        let Ok(details) = message.info() else { return };
+        let follows = details.consumer_sequence == self.delivered + 1;
+        self.delivered = details.consumer_sequence;
         let pin = pin_of(message.headers.as_ref());
         if pin.is_some() && pin != self.pin.as_deref() {
             info!(nats.consumer = %self.plan.durable, "consumer pinned to this bridge");
             self.pin = pin.map(str::to_owned);
             self.complained_at = None;
-            if let Source::Open { takeover, .. } = &mut self.source {
-                let begun = takeover.take();
-                let held = begun.map(|begun| begun.into_held());
-                *takeover = Some(Box::new(Takeover::new(held)));
-            }
+            self.collect();
+        } else if !follows {
+            debug!(nats.consumer = %self.plan.durable, nats.sequence = details.stream_sequence, "deliveries went astray");
+            self.collect();
         }
-        let Some(incoming) = Incoming::take(&self.hub, message, &self.outstanding) else {
+        let Some(incoming) = Incoming::take(&self.hub, message, &details, &self.outstanding) else {
             return;
         };
         match &mut self.source {
@@ -288,6 +294,14 @@ impl Feed {
                 self.give_out_when_whole();
             }
             _ => self.ready.push_back(incoming),
+        }
+    }
+
+    /// From here on deliveries are held until everything that is delivered is here.
+    fn collect(&mut self) {
+        if let Source::Open { takeover, .. } = &mut self.source {
+            let begun = takeover.get_or_insert_with(|| Box::new(Takeover::new(None)));
+            begun.renew();
         }
     }
 

@@ -1,11 +1,13 @@
 //! One request as the broker delivered it, and the answers to that delivery. It knows no feed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::client::Request;
-use async_nats::{HeaderMap, jetstream};
+use async_nats::jetstream::{self, message::Info};
 use bytes::Bytes;
 
 use super::backlog;
@@ -23,24 +25,42 @@ const MAX_REASON: usize = 256;
 
 /// Sequences that this process holds: a redelivery of one of them is no second request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outstanding(Arc<Mutex<BTreeSet<u64>>>);
+pub(super) struct Outstanding(Arc<Mutex<BTreeMap<u64, Standing>>>);
+
+/// Whether the broker still counts a held sequence as unacknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Unanswered,
+    /// An answer is under way: it may have arrived.
+    Answering,
+}
 
 impl Outstanding {
     /// Takes `sequence` unless it is held.
     pub(super) fn lease(&self, sequence: u64) -> Option<Lease> {
-        let new = self.with(|held| held.insert(sequence));
+        let new = self.with(|held| match held.entry(sequence) {
+            Entry::Vacant(place) => {
+                place.insert(Standing::Unanswered);
+                true
+            }
+            Entry::Occupied(_) => false,
+        });
         new.then(|| Lease {
             sequence,
             outstanding: self.clone(),
         })
     }
 
-    /// How many sequences up to and including `last` are held.
-    pub(super) fn up_to(&self, last: u64) -> usize {
-        self.with(|held| held.range(..=last).count())
+    /// How many sequences up to and including `last` are held and unacknowledged for certain.
+    pub(super) fn unanswered_up_to(&self, last: u64) -> usize {
+        self.with(|held| {
+            let unanswered = |standing: &&Standing| **standing == Standing::Unanswered;
+            let upto = held.range(..=last).map(|(_, standing)| standing);
+            upto.filter(unanswered).count()
+        })
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut BTreeSet<u64>) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<u64, Standing>) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -53,6 +73,14 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    fn answering(&self) {
+        self.outstanding.with(|held| {
+            if let Some(standing) = held.get_mut(&self.sequence) {
+                *standing = Standing::Answering;
+            }
+        });
+    }
+
     fn end(&self) {
         self.outstanding.with(|held| held.remove(&self.sequence));
     }
@@ -100,9 +128,9 @@ impl Incoming {
     pub(super) fn take(
         hub: &Arc<Hub>,
         message: &jetstream::Message,
+        details: &Info<'_>,
         outstanding: &Outstanding,
     ) -> Option<Self> {
-        let details = message.info().ok()?;
         let lease = outstanding.lease(details.stream_sequence)?;
         let mut headers = read_headers(message.headers.as_ref());
         headers.retain(|(name, _)| name != PIN_ID);
@@ -226,6 +254,9 @@ impl Incoming {
 
     /// Answers with a reply subject of its own, on which the broker confirms.
     async fn answer(&self, answer: Bytes) -> Result<(), BrokerError> {
+        if let Some(lease) = &self.lease {
+            lease.answering();
+        }
         let reply = match &self.answer_to {
             AnswerTo::Delivery(reply) => reply,
             AnswerTo::Place(place) => {
@@ -264,10 +295,20 @@ mod tests {
         let lease = outstanding.lease(7).unwrap();
         assert!(outstanding.lease(7).is_none());
         let other = outstanding.lease(9).unwrap();
-        assert_eq!((outstanding.up_to(8), outstanding.up_to(9)), (1, 2));
+        assert_eq!(outstanding.unanswered_up_to(8), 1);
+        assert_eq!(outstanding.unanswered_up_to(9), 2);
         drop(lease);
         other.end();
-        assert_eq!(outstanding.up_to(u64::MAX), 0);
+        assert_eq!(outstanding.unanswered_up_to(u64::MAX), 0);
         assert!(outstanding.lease(7).is_some());
+    }
+
+    #[test]
+    fn a_sequence_whose_answer_is_under_way_is_held_and_does_not_count_as_unanswered() {
+        let outstanding = Outstanding::default();
+        let lease = outstanding.lease(7).unwrap();
+        lease.answering();
+        assert_eq!(outstanding.unanswered_up_to(7), 0);
+        assert!(outstanding.lease(7).is_none());
     }
 }

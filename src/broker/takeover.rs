@@ -1,5 +1,6 @@
-//! The barrier after a change of the pin: what the predecessor held comes again, in any order, while
-//! newer messages come already. It is collected here and given out sorted.
+//! The barrier after a change of the pin, and after a delivery that went astray: what the predecessor
+//! held, or what was lost, comes again in any order, while newer messages come already. It is
+//! collected here and given out sorted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -95,9 +96,18 @@ impl Takeover {
         }
     }
 
-    /// Whether this process holds everything that was delivered and not acknowledged.
+    /// Begins anew with what it holds: something was lost after the broker's last answer.
+    pub(super) fn renew(&mut self) {
+        *self = Self::new(Some(std::mem::take(&mut self.held)));
+    }
+
+    /// Whether this process holds everything that was delivered and not acknowledged. What it is
+    /// answering does not count, as the broker may have that answer: it would stand for another.
     pub(super) fn is_whole(&self, outstanding: &Outstanding) -> bool {
-        let whole = |pending: Pending| outstanding.up_to(pending.last) >= pending.messages;
+        let whole = |pending: Pending| {
+            let held = outstanding.unanswered_up_to(pending.last);
+            held >= pending.messages
+        };
         self.pending.is_some_and(whole)
     }
 

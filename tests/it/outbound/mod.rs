@@ -1,5 +1,6 @@
 //! The outbound side against a real nats-server and the simulated DingTalk.
 
+mod astray;
 mod backlog;
 mod bare;
 mod cards;
