@@ -179,9 +179,10 @@ impl Plot<'_> {
             self.reader(&self.stream(what));
         }
         self.fetcher();
-        // A consumer of the queue would take requests away from the bridge.
-        let queue = self.stream("OUTBOUND");
-        self.looker(&queue);
+        // A consumer of these would take requests away from the bridge.
+        for what in ["OUTBOUND", "BACKLOG", "SCHEDULE"] {
+            self.looker(&self.stream(what));
+        }
         self.rights
             .subscribe
             .push(self.nats.subjects.all("inbound"));

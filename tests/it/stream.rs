@@ -358,7 +358,7 @@ async fn odd_frames_and_broken_connections_do_not_stop_an_account() {
         Fault::Oversize {
             app: app.clone(),
             link: None,
-            bytes: 17 << 20,
+            bytes: 5 << 20,
         },
     ]
     .into_iter()

@@ -27,7 +27,7 @@ impl Default for Aside {
 impl Aside {
     /// The right to answer `frame`, here.
     pub fn ticket(&self, frame: &Frame) -> AckTicket {
-        AckTicket::new(frame, self.near.clone())
+        AckTicket::new(frame, self.near.clone(), None)
     }
 
     /// The oldest acknowledgement that was not read yet, as the text that a session would write.

@@ -16,7 +16,7 @@ use crate::dingtalk::net::{Net, Socket};
 use crate::telemetry::{ApiFamily, ApiOutcome};
 
 /// Largest frame and message that is taken; DingTalk's own clients stop at 256 KiB.
-const MAX_MESSAGE: usize = 16 << 20;
+const MAX_MESSAGE: usize = 4 << 20;
 /// Read at once. Allocated for every connection, so thousands of idle ones set the limit; half of it
 /// costs a third of the rate, four times as much gains nothing.
 const READ_BUFFER: usize = 16 << 10;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::answer::Answer;
 use super::frame::{Frame, FrameType};
@@ -43,15 +43,22 @@ pub struct AckTicket {
     message_id: Option<String>,
     event: bool,
     socket: mpsc::Sender<Answer>,
+    /// Its part of the room for large frames, until it is answered.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl AckTicket {
-    /// The right to answer `frame` on `socket`.
-    pub(super) fn new(frame: &Frame, socket: mpsc::Sender<Answer>) -> Self {
+    /// The right to answer `frame` on `socket`, with the room that a large one takes.
+    pub(super) fn new(
+        frame: &Frame,
+        socket: mpsc::Sender<Answer>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             message_id: frame.message_id.clone(),
             event: frame.frame_type == FrameType::Event,
             socket,
+            _room: room,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::{Delivery, LinkEvent};
@@ -16,6 +16,9 @@ use crate::config;
 use crate::dingtalk::net::Net;
 use crate::message::{AccountName, Timestamp};
 use crate::telemetry::{Health, Metrics};
+
+/// Bytes of the large frames of an account that are unanswered at a time.
+const LARGE_ROOM: usize = 32 << 20;
 
 /// What a link is made of.
 pub struct LinkConfig {
@@ -119,6 +122,8 @@ pub(super) struct Context {
     pub(super) metrics: Metrics,
     pub(super) timings: Timings,
     pub(super) deliveries: mpsc::Sender<Delivery>,
+    /// Room for large frames, in bytes.
+    pub(super) large: Arc<Semaphore>,
 }
 
 impl Context {
@@ -140,7 +145,8 @@ impl Link {
     /// Keeps the connections of the account open until `stop` is cancelled, then lets each of them
     /// wait for its open tickets and say goodbye. Ends within `drain` + `close` after that.
     ///
-    /// Frames go to `deliveries`; while that is full nothing is read, but answers are written.
+    /// Frames go to `deliveries`; while that is full, or 32 MiB of frames above 64 KiB are
+    /// unanswered, nothing is read, but answers are written.
     /// Changes go to `events`, in order; of changes that wait for room only the latest are kept.
     pub async fn run(
         self,
@@ -166,6 +172,7 @@ impl Link {
             metrics: config.metrics,
             timings: config.timings,
             deliveries,
+            large: Arc::new(Semaphore::new(LARGE_ROOM)),
         });
         let slot = |index| Slot::new(Arc::clone(&context), index, events.clone(), &stop).run();
         let mut slots: FuturesUnordered<_> = (0..connections).map(slot).collect();

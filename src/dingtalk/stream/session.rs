@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -30,6 +30,8 @@ use crate::message::Timestamp;
 const ANSWER_BOUND: usize = 16 * 1024;
 /// Frames read in one go before the writer has its turn.
 const READ_BURST: u32 = 64;
+/// Above this many bytes a frame is large: it is bounded by its size, the others by their number.
+const LARGE: usize = 64 << 10;
 /// How often the time of the last frame is reported at most.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -230,7 +232,8 @@ impl Session {
         }
         self.pulse.data();
         failpoint!("frame.read");
-        let delivery = self.delivery(frame, answers.clone());
+        let room = self.room(&frame).await;
+        let delivery = self.delivery(frame, answers.clone(), room);
         reported.unsaid += 1;
         let due = |at| delivery.received.duration_since(at) >= REPORT_EVERY;
         if reported.at.is_none_or(due) {
@@ -251,7 +254,27 @@ impl Session {
         }
     }
 
-    fn delivery(&self, frame: Frame, socket: mpsc::Sender<Answer>) -> Delivery {
+    /// Room for a large frame, once there is some. All others are bounded by their number.
+    async fn room(&self, frame: &Frame) -> Option<OwnedSemaphorePermit> {
+        let bytes = frame.text.len();
+        if bytes <= LARGE {
+            return None;
+        }
+        self.pulse.set_blocked(true);
+        let large = Arc::clone(&self.context.large);
+        // Nothing that is taken off the socket is larger than all the room.
+        let room = large.acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let room = room.await;
+        self.pulse.set_blocked(false);
+        room.ok()
+    }
+
+    fn delivery(
+        &self,
+        frame: Frame,
+        socket: mpsc::Sender<Answer>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Delivery {
         if frame.is_undecodable() {
             self.context
                 .metrics
@@ -265,7 +288,7 @@ impl Session {
         Delivery {
             account: self.context.account.clone(),
             client_id: Arc::clone(&self.context.client_id),
-            ticket: AckTicket::new(&frame, socket),
+            ticket: AckTicket::new(&frame, socket, room),
             frame,
             received: Instant::now(),
             received_at: Timestamp::now(),
@@ -337,7 +360,7 @@ impl Session {
             if frame.frame_type == FrameType::System {
                 continue;
             }
-            let delivery = self.delivery(frame, nowhere.clone());
+            let delivery = self.delivery(frame, nowhere.clone(), None);
             if self.context.deliveries.send(delivery).await.is_err() {
                 return;
             }

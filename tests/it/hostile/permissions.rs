@@ -451,6 +451,8 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
     for stream in [
         "DINGTALK_INBOUND",
         "DINGTALK_OUTBOUND",
+        "DINGTALK_BACKLOG",
+        "DINGTALK_SCHEDULE",
         "DINGTALK_DEAD",
         "OBJ_DINGTALK_MEDIA",
     ] {
@@ -483,6 +485,8 @@ async fn an_operator_reads_everything_but_secrets_and_changes_nothing() {
         "$JS.API.STREAM.MSG.GET.KV_DINGTALK_WEBHOOKS",
         "$JS.API.CONSUMER.CREATE.KV_DINGTALK_LEDGER.x.$KV.DINGTALK_LEDGER.>",
         "$JS.API.STREAM.MSG.DELETE.DINGTALK_OUTBOUND",
+        "$JS.API.STREAM.MSG.DELETE.DINGTALK_BACKLOG",
+        "$JS.API.CONSUMER.CREATE.DINGTALK_BACKLOG.x.dingtalk.backlog.>",
         "$JS.API.STREAM.DELETE.DINGTALK_INBOUND",
         "$JS.API.STREAM.PURGE.DINGTALK_DEAD",
         "$O.DINGTALK_MEDIA.M.x",

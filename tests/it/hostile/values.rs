@@ -199,7 +199,7 @@ async fn messages_around_the_largest_payload_are_kept_and_requests_end() {
 async fn a_message_beyond_every_limit_ends_its_connection_and_delays_no_other() {
     let world = World::start().await;
     let before = resident(&world.bridge);
-    let data = format!(r#"{{"msgId":"huge","x":"{}"}}"#, "x".repeat(17 << 20));
+    let data = format!(r#"{{"msgId":"huge","x":"{}"}}"#, "x".repeat(5 << 20));
     let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data);
     world.sim.push(push).await.unwrap();
     let again = wait::until("another connection", async || {

@@ -1,7 +1,10 @@
 //! Frames in, answers out.
 
+use std::collections::VecDeque;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -146,7 +149,7 @@ async fn a_frame_beyond_the_limit_costs_the_connection_and_a_new_one_is_opened()
     let mut peer = gateway.accept().await;
     assert_eq!(link.change().await, LinkChange::Up);
     // Only the announcement of the size is needed.
-    let pushed = peer.ws.send(Message::text("x".repeat((16 << 20) + 1)));
+    let pushed = peer.ws.send(Message::text("x".repeat((4 << 20) + 1)));
     let (_, mut next) = tokio::join!(pushed, gateway.accept());
     let down = link.change().await;
     assert!(
@@ -186,6 +189,42 @@ async fn while_nobody_takes_deliveries_answers_are_still_written() {
         assert!(delivery.ticket.answer(Ack::Done));
     }
     for n in 0..50 {
+        assert_eq!(peer.json().await["headers"]["messageId"], format!("m{n}"));
+    }
+    link.finish().await;
+}
+
+#[tokio::test]
+async fn large_frames_wait_until_earlier_ones_are_answered() {
+    const BYTES: usize = 3 << 20;
+    let mut gateway = Gateway::start().await;
+    // Nobody reads at the other end, so nothing may be judged by its answers to pings.
+    let mut link = start(&gateway, Timings::default());
+    let mut peer = gateway.accept().await;
+    let pushing = aside(async move {
+        for n in 0..12 {
+            let mut frame = bot(&format!("m{n}"));
+            frame["data"] = "x".repeat(BYTES).into();
+            peer.push(&frame).await;
+        }
+        peer
+    });
+    let mut held = VecDeque::new();
+    while (held.len() + 1) * BYTES < 32 << 20 {
+        held.push_back(link.delivery().await);
+    }
+    let early = timeout(Duration::from_millis(200), link.deliveries.recv()).await;
+    assert!(early.is_err(), "one more than there is room for");
+    for n in 0..12 {
+        let delivery = held.pop_front().unwrap();
+        assert_eq!(delivery.frame.message_id, Some(format!("m{n}")));
+        assert!(delivery.ticket.answer(Ack::Done));
+        if n + held.len() + 1 < 12 {
+            held.push_back(link.delivery().await);
+        }
+    }
+    let mut peer = within(pushing).await.unwrap();
+    for n in 0..12 {
         assert_eq!(peer.json().await["headers"]["messageId"], format!("m{n}"));
     }
     link.finish().await;
