@@ -58,6 +58,17 @@ pub struct Ends {
     pub last: Incoming,
 }
 
+/// Who serves the backlog of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServedBy {
+    /// There is no backlog, or no bridge yet.
+    Nobody,
+    /// Whoever is pinned by the message that was sent.
+    Woken,
+    /// The bridge with this pin.
+    Pinned(String),
+}
+
 impl Broker {
     /// What is stored in the backlog for a request; `None` when it cannot stand there: it is too large
     /// with what is added to it.
@@ -135,19 +146,24 @@ impl Broker {
     }
 
     /// Sees to it that some bridge serves the backlog of an account. A bridge is pinned by a delivery
-    /// alone, so where nothing new comes a message is sent that does nothing else. Returns whether one
-    /// was.
+    /// alone, so where nothing new comes a message is sent that does nothing else.
     ///
     /// # Errors
     /// [`BrokerError::Away`] or [`BrokerError::Refused`].
-    pub async fn wake_for_backlog(&self, account: &AccountName) -> Result<bool, BrokerError> {
+    pub async fn wake_for_backlog(&self, account: &AccountName) -> Result<ServedBy, BrokerError> {
         let hub = &self.hub;
-        if !has_any(hub).await? || is_pinned(hub, account).await? {
-            return Ok(false);
+        if !has_any(hub).await? {
+            return Ok(ServedBy::Nobody);
         }
+        let Some(pin) = pin_of(hub, account).await? else {
+            return Ok(ServedBy::Nobody);
+        };
         let stream = hub.names.of(STREAM);
         if newest(hub, &stream, &filter(hub, account)).await?.is_none() {
-            return Ok(false);
+            return Ok(ServedBy::Nobody);
+        }
+        if let Pin::Held(pin) = pin {
+            return Ok(ServedBy::Pinned(pin));
         }
         let id = format!("nats-dingtalk.wake:{:032x}", fastrand::u128(..));
         let wake = Outgoing {
@@ -159,7 +175,7 @@ impl Broker {
             payload: bytes::Bytes::new(),
         };
         hub.store(&wake, &[]).await?;
-        Ok(true)
+        Ok(ServedBy::Woken)
     }
 
     fn taken(&self, raw: Raw) -> Incoming {
@@ -189,14 +205,21 @@ async fn has_any(hub: &Hub) -> Result<bool, BrokerError> {
     Ok(any)
 }
 
-async fn is_pinned(hub: &Hub, account: &AccountName) -> Result<bool, BrokerError> {
+/// Whether a bridge has the requests of an account.
+enum Pin {
+    Free,
+    Held(String),
+}
+
+/// The pin of an account; `None` while its consumer was not opened yet.
+async fn pin_of(hub: &Hub, account: &AccountName) -> Result<Option<Pin>, BrokerError> {
     match info_of(hub, &Plan::account(&hub.names, account)).await {
         Ok(info) => {
-            let mut groups = info.priority_groups.iter();
-            Ok(groups.any(|group| group.pinned_client_id.is_some()))
+            let mut groups = info.priority_groups.into_iter();
+            let held = groups.find_map(|group| group.pinned_client_id);
+            Ok(Some(held.map_or(Pin::Free, Pin::Held)))
         }
-        // Not opened yet.
-        Err(error) if error.is_code(NO_CONSUMER) => Ok(true),
+        Err(error) if error.is_code(NO_CONSUMER) => Ok(None),
         Err(error) => Err(error),
     }
 }

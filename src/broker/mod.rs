@@ -47,7 +47,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use backlog::{Ends, Fetched};
+pub use backlog::{Ends, Fetched, ServedBy};
 pub use ear::Ear;
 pub use error::BrokerError;
 pub use feed::Feed;

@@ -21,6 +21,8 @@ pub struct Timings {
     pub sweep: Duration,
     /// How old such a request has to be: an account may be on its way.
     pub stray_age: Duration,
+    /// Between two looks for what another bridge left in the backlog.
+    pub review: Duration,
     /// Between two frames of one card: closer ones are refused (oapi.md, section 6.7).
     pub card_gap: Duration,
     /// How long a card that is streamed into waits for the next piece before it is closed. Long
@@ -42,6 +44,7 @@ impl Timings {
             drain: Duration::from_secs(15),
             sweep: Duration::from_secs(5),
             stray_age: Duration::from_secs(10),
+            review: Duration::from_secs(30),
             card_gap: Duration::from_millis(800),
             card_deadline: Duration::from_secs(600),
             card_sweep: Duration::from_secs(60),

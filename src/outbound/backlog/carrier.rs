@@ -13,7 +13,9 @@ use tracing::{debug, warn};
 use super::super::desk::{Desk, LetGo, Patience};
 use super::super::held::acknowledge;
 use super::book::Turn;
-use crate::broker::{Broker, BrokerError, Ends, Fetched, Incoming, Outgoing, Publisher, Settled};
+use crate::broker::{
+    Broker, BrokerError, Ends, Fetched, Incoming, Outgoing, Publisher, ServedBy, Settled,
+};
 use crate::message::AccountName;
 
 /// Requests without a PubAck from the backlog; the publisher's connection carries that many.
@@ -41,10 +43,12 @@ pub(in super::super) enum Happened {
     Acknowledged,
     /// What was read of one backlog.
     Fetched(Arc<str>, Fetched),
-    /// The backlogs that were not known.
+    /// The backlogs that there are, read under a new pin.
     Found(Vec<Found>),
-    /// Somebody was woken, or nobody.
-    Looked,
+    /// The same, read again.
+    Reviewed(Vec<Found>),
+    /// It was looked who serves the account's backlog.
+    Looked(ServedBy),
 }
 
 /// A request that the backlog has.
@@ -159,14 +163,14 @@ impl Carrier {
         }));
     }
 
-    /// Reads which backlogs there are.
-    pub(super) fn read(&mut self) {
+    /// Reads which backlogs there are, and says so as `told`.
+    pub(super) fn read(&mut self, told: fn(Vec<Found>) -> Happened) {
         let desk = self.desk.clone();
         let account = self.account.clone();
         self.asked.push(Box::pin(async move {
             let step = || find(&desk.broker, &account);
             let found = desk.insist(Patience::Always, "backlogs of the account", step);
-            Some(Happened::Found(found.await.ok()?))
+            Some(told(found.await.ok()?))
         }));
     }
 
@@ -226,8 +230,11 @@ impl Carrier {
     fn answered(&mut self, happened: Happened) -> Happened {
         match &happened {
             Happened::Fetched(..) => self.fetches = self.fetches.saturating_sub(1),
-            Happened::Looked => self.looking = false,
-            Happened::Stored(_) | Happened::Acknowledged | Happened::Found(_) => {}
+            Happened::Looked(_) => self.looking = false,
+            Happened::Stored(_)
+            | Happened::Acknowledged
+            | Happened::Found(_)
+            | Happened::Reviewed(_) => {}
         }
         happened
     }
@@ -242,15 +249,14 @@ impl Carrier {
         let broker = self.broker().clone();
         let account = self.account.clone();
         self.asked.push(Box::pin(async move {
-            match broker.wake_for_backlog(&account).await {
-                Ok(woken) => {
-                    debug!(dingtalk.account = %account, woken, "looked for a backlog that nobody serves");
-                }
-                Err(error) => {
+            let served_by = broker
+                .wake_for_backlog(&account)
+                .await
+                .unwrap_or_else(|error| {
                     debug!(dingtalk.account = %account, %error, "looking for a backlog failed");
-                }
-            }
-            Some(Happened::Looked)
+                    ServedBy::Nobody
+                });
+            Some(Happened::Looked(served_by))
         }));
     }
 }

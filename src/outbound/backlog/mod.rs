@@ -6,6 +6,7 @@
 
 mod book;
 mod carrier;
+mod floor;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -15,25 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info};
+use tracing::info;
 
-use crate::broker::{Fetched, Incoming};
-use crate::message::Priority;
+use crate::broker::{Incoming, ServedBy};
 
 use super::desk::Desk;
-use super::floor::{Floor, Running};
 use super::held::Held;
-use super::lanes::LaneKey;
-use super::resolve::{self, Form};
 use crate::message::AccountName;
-use book::{Book, Rest};
-use carrier::{Carrier, Found};
+use book::Book;
+use carrier::Carrier;
 
 pub(super) use carrier::Happened;
 
-/// Requests of a backlog before which the next are fetched: enough for the pace of an account while
-/// a fetch is under way.
-const FEW: usize = 16;
 /// How long a stop waits for what is on its way to the backlog; it is delivered again otherwise.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Shortest time between two log lines about the backlog of an account.
@@ -47,6 +41,8 @@ pub(super) struct Backlog {
     book: Book,
     carrier: Carrier,
     knowledge: Knowledge,
+    /// When it was read last which backlogs there are.
+    read_at: Instant,
     /// Requests that came before it was known what stands before them.
     early: VecDeque<Incoming>,
     /// Whether the feed has more to give out at once. After a takeover that may be older than what lies
@@ -76,6 +72,7 @@ impl Backlog {
             book: Book::default(),
             carrier: Carrier::new(account.clone(), desk.clone()),
             knowledge: Knowledge::None,
+            read_at: Instant::now(),
             early: VecDeque::new(),
             expects_more: false,
             told: (false, None),
@@ -122,7 +119,7 @@ impl Backlog {
         self.knowledge = Knowledge::Awaited {
             pin: pin.map(str::to_owned),
         };
-        self.carrier.read();
+        self.carrier.read(Happened::Found);
         None
     }
 
@@ -132,7 +129,24 @@ impl Backlog {
             Knowledge::None => None,
         };
         self.knowledge = Knowledge::Sure { pin };
+        self.read_at = Instant::now();
         std::mem::take(&mut self.early)
+    }
+
+    /// Reads again which backlogs there are, now and then: a bridge that had the account before may
+    /// have stowed something after they were read.
+    fn review(&mut self, served_by: &ServedBy) {
+        let ServedBy::Pinned(present) = served_by else {
+            return;
+        };
+        let is_own = match &self.knowledge {
+            Knowledge::Sure { pin } => pin.as_ref() == Some(present),
+            Knowledge::None | Knowledge::Awaited { .. } => false,
+        };
+        if is_own && self.read_at.elapsed() >= self.desk.timings.review {
+            self.read_at = Instant::now();
+            self.carrier.read(Happened::Reviewed);
+        }
     }
 
     /// Forgets everything: another bridge has the account, or will.
@@ -174,194 +188,4 @@ impl Backlog {
             info!(dingtalk.account = %account, "no request waits in the backlog any more");
         }
     }
-}
-
-impl Floor {
-    /// Puts a request where it belongs: into its lanes, or behind others in the backlog. What may start
-    /// now.
-    pub(super) fn place(&mut self, request: Incoming, pin: Option<&str>) -> Vec<Running> {
-        let mut running = Vec::new();
-        if let Some(request) = self.backlog.early(request, pin) {
-            self.take(request, &mut running);
-            self.refill();
-        }
-        running
-    }
-
-    fn take(&mut self, request: Incoming, running: &mut Vec<Running>) {
-        if request.is_wake() {
-            self.backlog.carrier.acknowledge(request);
-            return;
-        }
-        let keys = self.keys(&request);
-        if self.is_to_stow(&request, &keys)
-            && let Some(message) = self.desk().broker.stowed(&request)
-        {
-            let book = &mut self.backlog.book;
-            let subject = book.name(&request.subject);
-            let sequence = request.sequence;
-            let is_first = book.stow(&subject, sequence, is_urgent(&request));
-            self.backlog.carrier.stow(request, message);
-            if is_first {
-                let next = self.lanes.bar(&subject, sequence, keys);
-                running.extend(self.journeys(next));
-                self.backlog.tell();
-            }
-            return;
-        }
-        running.extend(self.hold(request, keys));
-    }
-
-    fn is_to_stow(&self, request: &Incoming, keys: &[LaneKey]) -> bool {
-        let sequence = request.sequence;
-        let may_wait = keys.iter().all(LaneKey::may_be_stowed);
-        if !may_wait || self.shelf.find(sequence).is_some() {
-            return false;
-        }
-        match self.backlog.book.is_behind(&request.subject, sequence) {
-            Some(is_behind) => is_behind,
-            None if self.lanes.is_barred(sequence, keys) => true,
-            None => {
-                let crowd = self.lanes.crowd(keys);
-                let load = self.load();
-                let fits = share::fits(load, crowd, request.payload.len());
-                !(fits || share::fits_urgent(load, crowd) && is_urgent(request))
-            }
-        }
-    }
-
-    /// Takes in what came back from the broker; what may start now.
-    pub(super) fn happened(&mut self, happened: Happened) -> Vec<Running> {
-        let mut running = Vec::new();
-        match happened {
-            Happened::Stored(Ok(moved)) => self.arrived(&moved.subject, moved.sequence, true),
-            Happened::Stored(Err(request)) => {
-                self.arrived(&request.subject, request.sequence, false);
-                let keys = self.keys(&request);
-                running.extend(self.hold(request, keys));
-            }
-            Happened::Fetched(subject, fetched) => {
-                running.extend(self.fetched(&subject, fetched));
-            }
-            Happened::Found(found) => running.extend(self.found(found)),
-            Happened::Acknowledged | Happened::Looked => {}
-        }
-        self.refill();
-        self.backlog.tell();
-        running
-    }
-
-    fn arrived(&mut self, subject: &str, sequence: u64, is_stored: bool) {
-        let book = &mut self.backlog.book;
-        book.arrived(subject, sequence, is_stored);
-        let subject = book.name(subject);
-        self.lanes.touch(&subject);
-    }
-
-    /// Takes fetched requests into their lanes, as far as nothing else may stand before them.
-    fn fetched(&mut self, subject: &Arc<str>, fetched: Fetched) -> Vec<Running> {
-        failpoint!("backlog.fetched");
-        let mut running = Vec::new();
-        let ceiling = self.lanes.ceiling(subject);
-        let leaving = self.backlog.book.leaving_from(subject);
-        let mut taken = Vec::with_capacity(fetched.requests.len());
-        let mut left = None;
-        for request in fetched.requests {
-            let sequence = request.sequence;
-            if sequence > ceiling || sequence >= leaving {
-                left = Some(sequence);
-                break;
-            }
-            taken.push((sequence, request.stowed_at().unwrap_or_default()));
-            let keys = self.keys(&request);
-            running.extend(self.hold(request, keys));
-        }
-        let book = &mut self.backlog.book;
-        let next = match book.fetched(subject, &taken, (left, fetched.end)) {
-            Rest::Nothing => {
-                debug!(dingtalk.account = %self.backlog.account, nats.subject = %subject, "backlog of a chat is empty");
-                self.lanes.raise(subject, None)
-            }
-            Rest::From(Some(from)) => {
-                let least = self.lanes.barred_from(subject).unwrap_or_default();
-                self.lanes.raise(subject, Some(from.max(least)))
-            }
-            Rest::From(None) => {
-                self.lanes.touch(subject);
-                Vec::new()
-            }
-        };
-        running.extend(self.journeys(next));
-        running
-    }
-
-    /// Takes in which backlogs there are, then what came before that was known.
-    fn found(&mut self, found: Vec<Found>) -> Vec<Running> {
-        let mut running = Vec::new();
-        for Found {
-            subject,
-            stored,
-            ends,
-        } in found
-        {
-            let urgent = is_urgent(&ends.first) || is_urgent(&ends.last);
-            let book = &mut self.backlog.book;
-            let is_new = !book.has(&subject);
-            let subject = book.name(&subject);
-            book.adopt(&subject, (ends.last.sequence, stored), urgent);
-            if is_new {
-                let keys = self.keys(&ends.first);
-                let next = self.lanes.bar(&subject, ends.first.sequence, keys);
-                running.extend(self.journeys(next));
-            }
-            self.lanes.touch(&subject);
-        }
-        for request in self.backlog.read() {
-            self.take(request, &mut running);
-        }
-        running
-    }
-
-    /// Fetches for those who have too little in their lanes, as far as there are places.
-    pub(super) fn refill(&mut self) {
-        if self.backlog.expects_more {
-            return;
-        }
-        for subject in self.lanes.low(FEW) {
-            self.backlog.book.want(&subject);
-        }
-        let backlog = &mut self.backlog;
-        while backlog.carrier.may_fetch() {
-            let load = share::Load {
-                held: self.shelf.len(),
-                bytes: self.shelf.weight(),
-            };
-            let Some(room) = share::refill(load, backlog.carrier.fetches()) else {
-                return;
-            };
-            let Some(turn) = backlog.book.turn(room.for_all) else {
-                return;
-            };
-            backlog.carrier.fetch(turn, room.most);
-        }
-    }
-
-    fn load(&self) -> share::Load {
-        share::Load {
-            held: self.shelf.len(),
-            bytes: self.shelf.weight(),
-        }
-    }
-}
-
-/// Whether a request is more urgent than most.
-fn is_urgent(request: &Incoming) -> bool {
-    let reading = resolve::read(
-        &request.headers,
-        &request.payload,
-        request.sequence,
-        Form::Canonical,
-    );
-    let priority = reading.request.ok().and_then(|request| request.priority);
-    !matches!(priority, None | Some(Priority::Normal))
 }

@@ -274,3 +274,28 @@ async fn a_request_of_the_backlog_keeps_its_key_its_time_and_its_own_deadline() 
     all_done(&stage).await;
     assert_eq!(stage.receipts().await, 254);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_bridge_stows_behind_the_back_of_this_one_is_served_once() {
+    let stage = Stage::open(&["sales"]).await;
+    let _line = stage.start("sales");
+    let served = stage.publish(".sales.user.u1", json!({"id": "served", "text": "a"}));
+    let served = served.await;
+    stage.done().await;
+    // What a bridge that has lost its pin may still do: one that was sent since, and one that was not.
+    let stowed = [("served", "a", served), ("kept", "b", served + 1)];
+    for (id, text, sequence) in stowed {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Dingtalk-Stowed-Sequence", sequence.to_string());
+        headers.insert("Dingtalk-Stowed-Time", Timestamp::now().to_string());
+        let body = json!({"id": id, "text": text}).to_string();
+        let subject = "dingtalk.backlog.sales.user.u1";
+        let stream = &stage.stream;
+        let sent = stream.publish_with_headers(subject, headers, body.into());
+        sent.await.unwrap().await.unwrap();
+    }
+    all_done(&stage).await;
+    assert_eq!(stage.texts_to("u1"), ["a", "b"]);
+    assert_eq!(stage.receipt("sales", "kept").await.outcome, Outcome::Sent);
+    assert_eq!(stage.receipts().await, 2);
+}

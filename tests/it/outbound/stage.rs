@@ -78,6 +78,7 @@ pub(super) fn timings() -> Timings {
         retry_first: Duration::from_millis(100),
         sweep: Duration::from_millis(100),
         stray_age: Duration::from_millis(300),
+        review: Duration::from_millis(100),
         drain: Duration::from_secs(5),
         ..Timings::for_calls(CALL)
     }
