@@ -12,6 +12,8 @@ use crate::support::world::read;
 
 /// How long DingTalk waits for an ack.
 const ACK_LIMIT_US: u64 = 3_000_000;
+/// The same as a span.
+const ACK_LIMIT: Duration = Duration::from_micros(ACK_LIMIT_US);
 
 /// What a row came to.
 #[derive(Debug, Clone, Default)]
@@ -206,7 +208,10 @@ fn acks_again(frames: &[FrameView], fault_ended: Timestamp) -> Option<Duration> 
         (counted.after_us <= ACK_LIMIT_US).then_some(counted.at)
     };
     let first = after().filter_map(in_time).min()?.since(fault_ended);
+    let now = Timestamp::now();
+    let is_over = |frame: &&FrameView| now.since(frame.pushed_at) > ACK_LIMIT;
     let missed = after().filter(|frame| in_time(frame).is_none());
+    let missed = missed.filter(is_over);
     let last = missed.map(|frame| frame.pushed_at.since(fault_ended)).max();
     Some(last.map_or(first, |last| last.max(first)))
 }

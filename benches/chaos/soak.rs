@@ -28,6 +28,8 @@ const FLAT_MIB: f64 = 4.0;
 /// Most descriptors that may be more.
 const FLAT_DESCRIPTORS: f64 = 8.0;
 
+/// How long the broker is away at first.
+const OUTAGE: Duration = Duration::from_secs(20);
 /// How often it says how far it is.
 const NEWS: Duration = Duration::from_secs(60);
 /// Load, which is half that of the rows: 500 frames/s and 100 requests/s.
@@ -54,8 +56,11 @@ pub(crate) async fn run() -> ExitCode {
         sim: |options| options.keep = 20_000,
         ..Plan::default()
     };
-    let stage = Stage::up(plan, fastrand::Rng::new()).await;
-    // The first tenth fills caches and pools.
+    let mut stage = Stage::up(plan, fastrand::Rng::new()).await;
+    // The first tenth fills caches and pools, those of the spool among them.
+    stage.brokers.nodes[0].kill();
+    sleep(OUTAGE.min(span / 20)).await;
+    stage.brokers.nodes[0].restart().await;
     sleep(span / 10).await;
     let soaked = soak(&stage, span - span / 10).await;
     let frames = stage.sim.counters().pushed;
@@ -84,13 +89,14 @@ pub(crate) async fn run() -> ExitCode {
         ),
     ];
     let mut text = format!(
-        "Date {}, {}.\n\n{} s under load, of which the first tenth is left out: {frames} frames in, {sends} \
+        "Date {}, {}.\n\n{} s under load, of which the first tenth, with the broker away for {} s, is left out: {frames} frames in, {sends} \
          requests out. Then {reconnects} reconnects under the same load, each connection closed without \
          a goodbye once it had carried frames.\n\n\
          | Of the bridge | at first | at last | growth | at most |\n|---|---|---|---|---|\n",
         Timestamp::now(),
         machine(),
         span.as_secs(),
+        OUTAGE.min(span / 20).as_secs(),
     );
     judged.iter().for_each(|judged| text += &judged.line());
     print!("{text}");
