@@ -10,9 +10,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use nats_dingtalk::sim::{Burst, Sim};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::support::bridge::CLIENT_ID;
 
@@ -60,11 +60,11 @@ impl Default for Amount {
 /// Requests that the broker accepted: their sequence in the stream and their chat, by id.
 pub(crate) type Requested = BTreeMap<String, (u64, String)>;
 
-/// Load that runs until it is stopped.
+/// Load that runs until it is stopped, or dropped: a row that breaks off leaves none behind.
 pub(crate) struct Load {
     stop: CancellationToken,
-    frames: JoinHandle<()>,
-    requests: JoinHandle<Requested>,
+    frames: AbortOnDropHandle<Option<()>>,
+    requests: AbortOnDropHandle<Requested>,
 }
 
 impl Load {
@@ -75,10 +75,8 @@ impl Load {
         let requests = tokio::spawn(ask(jetstream, amount, stop.clone()));
         Self {
             stop,
-            frames: tokio::spawn(async move {
-                frames.await.unwrap();
-            }),
-            requests,
+            frames: AbortOnDropHandle::new(frames),
+            requests: AbortOnDropHandle::new(requests),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
 
-use super::{seconds, short, staged, taken_over};
+use super::{full, seconds, short, staged, taken_over};
 use crate::row::Scenario;
 use crate::stage::{Plan, Stage};
 
@@ -15,7 +15,7 @@ pub(super) fn rows() -> Vec<Scenario> {
             staged(taken_over(), rng, killed)
         })
         .with_takeover(),
-        short("bridge SIGSTOP for 6 s", |rng| {
+        full("bridge SIGSTOP for 6 s", |rng| {
             staged(Plan::default(), rng, frozen)
         })
         .noting(super::STOPPED),

@@ -14,10 +14,10 @@ pub(super) fn rows() -> Vec<Scenario> {
         short("broker kill -9, twice", |rng| {
             staged(Plan::default(), rng, killed)
         }),
-        short("broker SIGSTOP for 4 s", |rng| {
+        full("broker SIGSTOP for 4 s", |rng| {
             staged(Plan::default(), rng, frozen)
         }),
-        short("broker out 10 s", |rng| {
+        full("broker out 10 s", |rng| {
             staged(Plan::default(), rng, async |stage| out(stage, 10).await)
         }),
         short("stream full, then not", |rng| {

@@ -18,7 +18,7 @@ use crate::stage::{Plan, Stage};
 
 pub(super) fn rows() -> Vec<Scenario> {
     vec![
-        short("disk full under the spool, broker out 8 s", |rng| {
+        full("disk full under the spool, broker out 8 s", |rng| {
             let plan = Plan {
                 spool_disk: Some(Ground::Memory("6m")),
                 ..Plan::default()

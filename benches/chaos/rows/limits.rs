@@ -7,7 +7,7 @@ use fastrand::Rng;
 use nats_dingtalk::sim::Fault;
 
 use super::bridge::slow_sends;
-use super::{full, seconds, short, staged, taken_over};
+use super::{full, seconds, staged, taken_over};
 use crate::memory::Quota;
 use crate::proxy::Mode;
 use crate::row::{NotRun, Scenario};
@@ -32,14 +32,14 @@ pub(super) fn rows() -> Vec<Scenario> {
                 little(stage).await;
             })
         }),
-        short("bridge killed by the kernel for memory", |rng| {
+        full("bridge killed by the kernel for memory", |rng| {
             in_group(SHARED, taken_over(), rng, bridge_killed)
         })
         .with_takeover(),
         full("broker killed by the kernel for memory", |rng| {
             in_group(SHARED, Plan::default(), rng, broker_killed)
         }),
-        short("no descriptors left for the bridge, 5 s", |rng| {
+        full("no descriptors left for the bridge, 5 s", |rng| {
             staged(Plan::default(), rng, bridge_without_descriptors)
         }),
         full("no descriptors left for the broker, 5 s", |rng| {

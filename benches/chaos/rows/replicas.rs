@@ -12,7 +12,7 @@ pub(super) fn rows() -> Vec<Scenario> {
             staged(replicas(2), rng, sender_killed)
         })
         .with_takeover(),
-        short("two replicas, rolling restart", |rng| {
+        full("two replicas, rolling restart", |rng| {
             staged(replicas(2), rng, rolled)
         })
         .with_takeover(),

@@ -69,12 +69,12 @@ pub(super) fn rows() -> Vec<Scenario> {
     let run = |steps: &'static [&'static str], end| move |rng| at(steps, end, rng);
     let mut rows = vec![
         short("killed at every step of a frame", run(FRAME, End::Killed)).with_takeover(),
-        short(
+        full(
             "killed at steps of the spool",
             run(&SPOOL[1..4], End::Killed),
         )
         .with_takeover(),
-        short(
+        full(
             "killed at steps of a request",
             run(&REQUEST[2..5], End::Killed),
         )
