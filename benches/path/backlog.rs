@@ -1,10 +1,14 @@
 //! Whether a stream that holds much already makes the live path slower.
 
+use std::time::Duration;
+
 use async_nats::jetstream::context::ContextBuilder;
 use futures_util::StreamExt;
 use futures_util::stream;
 
+use super::contender::Contender;
 use super::gateway::Gateway;
+use super::process::cpu;
 use super::pusher::Pace;
 use super::setting::Setting;
 use super::trial::{Bench, Figures, Trial};
@@ -16,6 +20,21 @@ const PREFILL_WINDOW: usize = 2048;
 /// Bytes of a body that lies there.
 const BODY: usize = 128;
 
+/// Who is measured: the control shows what is the broker's share.
+const CONTENDERS: [Contender; 2] = [Contender::Bridge, Contender::BareFull];
+/// Processor time of the broker between two looks below which it is at rest after the prefill.
+const REST: Duration = Duration::from_millis(60);
+const LOOK: Duration = Duration::from_secs(2);
+const LOOKS: usize = 30;
+
+/// A broker whose stream is empty or full, and what was measured on it.
+struct Side {
+    name: &'static str,
+    /// Away while a trial runs.
+    stands: Option<(Gateway, Setting)>,
+    figures: [Vec<Figures>; CONTENDERS.len()],
+}
+
 /// Measures with an empty stream and a full one, in turn.
 pub(super) async fn measure(bench: &Bench, page: &mut Page) {
     let (rounds, frames) = (
@@ -23,63 +42,67 @@ pub(super) async fn measure(bench: &Bench, page: &mut Page) {
         size("BENCH_FRAMES", 60_000, 10_000),
     );
     let backlog = size("BENCH_BACKLOG", 1_000_000, 100_000);
-    let empty = (Gateway::start().await, "an empty stream");
-    let full = (Gateway::start().await, "a full stream");
-    let mut sides = Vec::new();
-    for (gateway, name) in [empty, full] {
-        let setting = Setting::new(&gateway.url()).await;
-        sides.push((Some((gateway, setting)), name, Vec::new()));
-    }
+    let (mut empty, mut full) = (side("an empty stream").await, side("a full stream").await);
     let mut bytes = 0;
-    if let Some((Some((_, setting)), _, _)) = sides.last() {
+    if let Some((_, setting)) = &full.stands {
         prefill(setting, backlog).await;
         bytes = setting.stored_bytes().await;
+        rest(setting).await;
     }
     for _ in 0..rounds {
-        for (side, _, figures) in &mut sides {
-            let Some((gateway, setting)) = side.take() else {
-                continue;
-            };
-            let (back, measured) = one(bench, gateway, setting, frames).await;
-            *side = Some(back);
-            figures.push(measured);
+        for (place, contender) in CONTENDERS.into_iter().enumerate() {
+            for side in [&mut empty, &mut full] {
+                let Some(stands) = side.stands.take() else {
+                    continue;
+                };
+                let (back, measured) = one(bench, contender, stands, frames).await;
+                side.stands = Some(back);
+                side.figures[place].push(measured);
+            }
         }
     }
     page.section("In: a backlog of stored messages");
     page.text(&format!(
         "The inbound stream holds {backlog} messages of {BODY} bytes in 1000 chats beforehand ({} MB), published without message ids by \
-         a publisher with {PREFILL_WINDOW} in flight. {rounds} interleaved rounds of {frames} frames with {WINDOW} unanswered, the bridge \
-         started anew for each; what the rounds add stays.",
+         a publisher with {PREFILL_WINDOW} in flight; the first round begins when the broker is at rest. {rounds} interleaved rounds of \
+         {frames} frames with {WINDOW} unanswered, the contender started anew for each; what the rounds add stays.",
         bytes / 1_000_000,
     ));
-    write(
-        &sides
-            .into_iter()
-            .map(|(_, name, figures)| (name, figures))
-            .collect::<Vec<_>>(),
-        page,
-    );
+    write(&[empty, full], page);
 }
 
-fn write(sides: &[(&str, Vec<Figures>)], page: &mut Page) {
+async fn side(name: &'static str) -> Side {
+    let gateway = Gateway::start().await;
+    let setting = Setting::new(&gateway.url()).await;
+    Side {
+        name,
+        stands: Some((gateway, setting)),
+        figures: [Vec::new(), Vec::new()],
+    }
+}
+
+fn write(sides: &[Side; 2], page: &mut Page) {
     let shown = |figures: &[Figures], field: fn(&Figures) -> f64, digits| {
         Spread::of(figures.iter().map(field))
             .map_or_else(String::new, |spread| spread.shown(digits))
     };
-    let rows: Vec<Vec<String>> = sides
-        .iter()
-        .map(|(name, figures)| {
-            vec![
-                (*name).to_owned(),
+    let mut rows = Vec::new();
+    for (place, contender) in CONTENDERS.into_iter().enumerate() {
+        for side in sides {
+            let figures = &side.figures[place];
+            rows.push(vec![
+                contender.name().to_owned(),
+                side.name.to_owned(),
                 shown(figures, |row| row.rate, 0),
                 shown(figures, |row| row.p50, 2),
                 shown(figures, |row| row.p99, 2),
                 shown(figures, |row| row.own, 1),
                 shown(figures, |row| row.broker, 1),
-            ]
-        })
-        .collect();
+            ]);
+        }
+    }
     let head = [
+        "who",
         "onto",
         "frames/s",
         "ack p50, ms",
@@ -88,11 +111,14 @@ fn write(sides: &[(&str, Vec<Figures>)], page: &mut Page) {
         "nats-server µs/frame",
     ];
     page.table(&head, &rows);
-    if let [(_, empty), (_, full)] = sides {
-        let rate = |figures: &[Figures]| figures.iter().map(|row| row.rate).collect::<Vec<_>>();
-        if let Some(ratio) = ratios(&rate(full), &rate(empty)) {
+    let rate = |figures: &[Figures]| figures.iter().map(|row| row.rate).collect::<Vec<_>>();
+    let [empty, full] = sides;
+    for (place, contender) in CONTENDERS.into_iter().enumerate() {
+        let (full, empty) = (rate(&full.figures[place]), rate(&empty.figures[place]));
+        if let Some(ratio) = ratios(&full, &empty) {
             page.text(&format!(
-                "Throughput onto the full stream to that onto the empty one: {}.",
+                "Throughput onto the full stream to that onto the empty one, {}: {}.",
+                contender.name(),
                 ratio.shown(2)
             ));
         }
@@ -101,11 +127,12 @@ fn write(sides: &[(&str, Vec<Figures>)], page: &mut Page) {
 
 async fn one(
     bench: &Bench,
-    gateway: Gateway,
-    setting: Setting,
+    contender: Contender,
+    (gateway, setting): (Gateway, Setting),
     frames: u64,
 ) -> ((Gateway, Setting), Figures) {
-    let process = setting.bridge();
+    let process = contender.start(&setting, bench.sample_path());
+    let process = process.expect("neither needs more than this harness");
     let mut trial = Trial::around(setting, process, gateway);
     trial.connected(1).await;
     trial.warm_up(bench).await;
@@ -113,6 +140,18 @@ async fn one(
         .measure(bench.load(frames, Pace::Window(WINDOW)))
         .await;
     (trial.parts(), figures)
+}
+
+/// Waits until the broker has nothing left to do of the prefill.
+async fn rest(setting: &Setting) {
+    for _ in 0..LOOKS {
+        let before = cpu(setting.broker().pid());
+        tokio::time::sleep(LOOK).await;
+        if cpu(setting.broker().pid()) - before < REST {
+            return;
+        }
+    }
+    println!("NOT AT REST: the broker goes on working long after the prefill");
 }
 
 async fn prefill(setting: &Setting, count: u64) {

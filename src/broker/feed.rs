@@ -279,7 +279,7 @@ impl Feed {
             self.complained_at = None;
             self.collect();
         } else if !follows {
-            debug!(nats.consumer = %self.plan.durable, nats.sequence = details.stream_sequence, "deliveries went astray");
+            info!(nats.consumer = %self.plan.durable, nats.sequence = details.stream_sequence, "deliveries went astray, what follows is held until they come again");
             self.collect();
         }
         let Some(incoming) = Incoming::take(&self.hub, message, &details, &self.outstanding) else {
