@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nats_dingtalk::sim::{CallRefusal, Fault, GROUP_SEND_PATH, Message, OpenRefusal, TOKEN_PATH};
+use serde_json::json;
 
 use super::{full, seconds, short, staged, taken_over};
 use crate::load::Amount;
