@@ -1,7 +1,7 @@
 //! Which subjects of one account have a backlog, how far it reaches, and whose turn it is to be fetched.
 //! Pure bookkeeping; it knows neither broker nor lanes.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// The backlogs of one account.
@@ -71,6 +71,11 @@ impl Book {
 
     pub(super) fn has(&self, subject: &str) -> bool {
         self.backlogs.contains_key(subject)
+    }
+
+    /// The subjects with a backlog.
+    pub(super) fn known(&self) -> HashSet<Arc<str>> {
+        self.backlogs.keys().map(Arc::clone).collect()
     }
 
     /// The name by which a subject is known, or is going to be.

@@ -1,7 +1,7 @@
 //! The ways between one account and its backlog: requests that leave for it, in order, those that are
 //! fetched from it, and the looks at what is there. It decides nothing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,12 +163,12 @@ impl Carrier {
         }));
     }
 
-    /// Reads which backlogs there are, and says so as `told`.
-    pub(super) fn read(&mut self, told: fn(Vec<Found>) -> Happened) {
+    /// Reads which backlogs there are beside those that are `known`, and says so as `told`.
+    pub(super) fn read(&mut self, known: HashSet<Arc<str>>, told: fn(Vec<Found>) -> Happened) {
         let desk = self.desk.clone();
         let account = self.account.clone();
         self.asked.push(Box::pin(async move {
-            let step = || find(&desk.broker, &account);
+            let step = || find(&desk.broker, &account, &known);
             let found = desk.insist(Patience::Always, "backlogs of the account", step);
             Some(told(found.await.ok()?))
         }));
@@ -268,8 +268,13 @@ async fn settled(publisher: &mut Option<Publisher>) -> Settled {
     }
 }
 
-async fn find(broker: &Broker, account: &AccountName) -> Result<Vec<Found>, BrokerError> {
-    let all = broker.backlogs(account).await?;
+async fn find(
+    broker: &Broker,
+    account: &AccountName,
+    known: &HashSet<Arc<str>>,
+) -> Result<Vec<Found>, BrokerError> {
+    let mut all = broker.backlogs(account).await?;
+    all.retain(|(subject, _)| !known.contains(subject.as_str()));
     let looks = iter(all).map(|(subject, stored)| async move {
         let ends = broker.backlog_ends(&subject).await?;
         Ok::<_, BrokerError>(ends.map(|ends| Found {

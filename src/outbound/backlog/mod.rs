@@ -11,7 +11,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ impl Backlog {
         self.knowledge = Knowledge::Awaited {
             pin: pin.map(str::to_owned),
         };
-        self.carrier.read(Happened::Found);
+        self.carrier.read(HashSet::new(), Happened::Found);
         None
     }
 
@@ -145,7 +145,7 @@ impl Backlog {
         };
         if is_own && self.read_at.elapsed() >= self.desk.timings.review {
             self.read_at = Instant::now();
-            self.carrier.read(Happened::Reviewed);
+            self.carrier.read(self.book.known(), Happened::Reviewed);
         }
     }
 
