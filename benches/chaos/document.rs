@@ -9,11 +9,6 @@ pub(crate) const PUBLISHED: &str = "docs/loss-ledger.md";
 /// Where the second part begins.
 const SOAK: &str = "## Soak\n";
 
-/// The ledger that stands there.
-pub(crate) fn ledger(path: &Path) -> String {
-    parts(path).0
-}
-
 /// Puts a ledger in place of the former one.
 pub(crate) fn put_ledger(path: &Path, ledger: &str) {
     let (_, soak) = parts(path);

@@ -2,8 +2,8 @@
 //! everything breaks that can; then the books of both sides are settled message by message.
 //!
 //! `make chaos` runs the short set; `FULL=1` all, `ONLY=<parts of names>` some, separated by commas, `SEED=<n>` repeats
-//! the moments and targets of a run, `LIST=1` names the rows, `AGAIN=1` puts those of `ONLY` into the published ledger in
-//! place of their former ones, `SOAK=1` watches memory and descriptors instead.
+//! the moments and targets of a run, `LIST=1` names the rows, `SOAK=1` watches memory and descriptors
+//! instead.
 
 #![expect(
     clippy::disallowed_methods,
@@ -16,7 +16,6 @@
     reason = "a harness that stops at the first surprise"
 )]
 
-mod again;
 mod brokers;
 mod builds;
 mod disk;

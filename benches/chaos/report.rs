@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use nats_dingtalk::message::Timestamp;
 
-use crate::again;
 use crate::row::{Outcome, Scenario};
 use crate::settle::Books;
 use crate::support::nats;
@@ -18,11 +17,6 @@ pub(crate) struct Ledger {
     rows: Vec<Row>,
     took: Duration,
 }
-
-/// Title of the rows.
-const RUN: &str = "## The run";
-/// Title of what is not as it should be.
-pub(crate) const MISSED: &str = "## Missed or not run";
 
 /// A row, what it came to, and how long it took.
 type Row = (Scenario, Outcome, Duration);
@@ -106,26 +100,12 @@ impl Ledger {
         )
     }
 
-    /// A published document with these rows in place of their former ones.
-    pub(crate) fn again(&self, published: &str) -> String {
-        let rows = self.rows.iter();
-        let lines: Vec<String> = rows.map(|(row, outcome, _)| line(row, outcome)).collect();
-        let names: Vec<&str> = self
-            .rows
-            .iter()
-            .map(|(row, ..)| row.name.as_str())
-            .collect();
-        let (names, conditions) = (names.join("; "), self.conditions());
-        let said = format!("Run again after something was mended: {names}. {conditions}");
-        again::replaced(published, &lines, said.trim())
-    }
-
     /// The document.
     pub(crate) fn document(&self) -> String {
         let mut text = String::from(include_str!("preface.md"));
         let _ = writeln!(
             text,
-            "\n{RUN}\n\n{}\n{}.\n\n{}",
+            "\n## The run\n\n{}\n{}.\n\n{}",
             self.conditions(),
             self.summary(),
             head()
@@ -145,9 +125,9 @@ impl Ledger {
                 let _ = writeln!(missed, "- {}: {}", scenario.name, misses.join("; "));
             }
         }
-        for (title, lines) in [("## Notes on rows", notes), (MISSED, missed)] {
+        for (title, lines) in [("Notes on rows", notes), ("Missed or not run", missed)] {
             if !lines.is_empty() {
-                let _ = write!(text, "\n{title}\n\n{lines}");
+                let _ = write!(text, "\n## {title}\n\n{lines}");
             }
         }
         text

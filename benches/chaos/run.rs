@@ -58,18 +58,12 @@ pub(crate) async fn run() -> ExitCode {
         ledger.add(scenario, outcome, took);
     }
     ledger.took(begun.elapsed());
-    let again = variable("AGAIN").is_some();
     let path = match (set, &only) {
         (Set::Full, None) => document::PUBLISHED,
-        _ if again => document::PUBLISHED,
         _ => "target/loss-ledger.md",
     };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = match again {
-        true => ledger.again(&document::ledger(&path)),
-        false => ledger.document(),
-    };
-    document::put_ledger(&path, &text);
+    document::put_ledger(&path, &ledger.document());
     println!("\n{}", ledger.summary());
     println!("written to {}; SEED={seed} repeats it", path.display());
     // How soon something recovers depends on what else the machine has to do; what is lost does not.

@@ -11,9 +11,7 @@ use crate::load::{Requested, is_crowded};
 use crate::support::world::read;
 
 /// How long DingTalk waits for an ack.
-const ACK_LIMIT_US: u64 = 3_000_000;
-/// The same as a span.
-const ACK_LIMIT: Duration = Duration::from_micros(ACK_LIMIT_US);
+const ACK_LIMIT: Duration = Duration::from_secs(3);
 
 /// What a row came to.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +75,9 @@ impl Books {
             if frame.acks.iter().any(|ack| ack.code == 200) {
                 acked.insert(id.clone());
             }
-            self.late_acks += given.filter(|ack| ack.after_us > ACK_LIMIT_US).count();
+            self.late_acks += given
+                .filter(|ack| Duration::from_micros(ack.after_us) > ACK_LIMIT)
+                .count();
             said.insert(id);
         }
         let mut stored: BTreeMap<String, usize> = BTreeMap::new();
@@ -205,13 +205,12 @@ fn acks_again(frames: &[FrameView], fault_ended: Timestamp) -> Option<Duration> 
             .acks
             .iter()
             .find(|ack| ack.counted && ack.code == 200)?;
-        (counted.after_us <= ACK_LIMIT_US).then_some(counted.at)
+        (Duration::from_micros(counted.after_us) <= ACK_LIMIT).then_some(counted.at)
     };
     let first = after().filter_map(in_time).min()?.since(fault_ended);
     let now = Timestamp::now();
     let is_over = |frame: &&FrameView| now.since(frame.pushed_at) > ACK_LIMIT;
-    let missed = after().filter(|frame| in_time(frame).is_none());
-    let missed = missed.filter(is_over);
+    let missed = after().filter(|frame| is_over(frame) && in_time(frame).is_none());
     let last = missed.map(|frame| frame.pushed_at.since(fault_ended)).max();
     Some(last.map_or(first, |last| last.max(first)))
 }

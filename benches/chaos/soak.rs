@@ -57,14 +57,21 @@ pub(crate) async fn run() -> ExitCode {
         ..Plan::default()
     };
     let mut stage = Stage::up(plan, fastrand::Rng::new()).await;
+    let outage = OUTAGE.min(span / 20);
     // The first tenth fills caches and pools, those of the spool among them.
     stage.brokers.nodes[0].kill();
-    sleep(OUTAGE.min(span / 20)).await;
+    sleep(outage).await;
     stage.brokers.nodes[0].restart().await;
     sleep(span / 10).await;
     let soaked = soak(&stage, span - span / 10).await;
     let frames = stage.sim.counters().pushed;
     let sends = stage.sim.counters().delivered;
+    // Nothing grows either where nothing moves.
+    let asked = AMOUNT.requests * span.as_secs();
+    assert!(
+        sends > asked / 2,
+        "{sends} of some {asked} requests went out"
+    );
     let before = sample(&stage, Instant::now());
     let reconnects = number("SOAK_RECONNECTS", RECONNECTS);
     reconnect(&stage, reconnects).await;
@@ -96,7 +103,7 @@ pub(crate) async fn run() -> ExitCode {
         Timestamp::now(),
         machine(),
         span.as_secs(),
-        OUTAGE.min(span / 20).as_secs(),
+        outage.as_secs(),
     );
     judged.iter().for_each(|judged| text += &judged.line());
     print!("{text}");

@@ -1,14 +1,12 @@
 //! Whether a stream that holds much already makes the live path slower.
 
-use std::time::Duration;
-
 use async_nats::jetstream::context::ContextBuilder;
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::contender::Contender;
 use super::gateway::Gateway;
-use super::process::cpu;
+use super::process::rest;
 use super::pusher::Pace;
 use super::setting::Setting;
 use super::trial::{Bench, Figures, Trial};
@@ -22,9 +20,7 @@ const BODY: usize = 128;
 
 /// Who is measured: the control shows what is the broker's share.
 const CONTENDERS: [Contender; 2] = [Contender::Bridge, Contender::BareFull];
-/// Processor time of the broker between two looks below which it is at rest after the prefill.
-const REST: Duration = Duration::from_millis(60);
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the broker is watched after the prefill at most.
 const LOOKS: usize = 30;
 
 /// A broker whose stream is empty or full, and what was measured on it.
@@ -47,7 +43,7 @@ pub(super) async fn measure(bench: &Bench, page: &mut Page) {
     if let Some((_, setting)) = &full.stands {
         prefill(setting, backlog).await;
         bytes = setting.stored_bytes().await;
-        rest(setting).await;
+        rest("the broker", setting.broker().pid(), LOOKS).await;
     }
     for _ in 0..rounds {
         for (place, contender) in CONTENDERS.into_iter().enumerate() {
@@ -131,7 +127,7 @@ async fn one(
     (gateway, setting): (Gateway, Setting),
     frames: u64,
 ) -> ((Gateway, Setting), Figures) {
-    let process = contender.start(&setting, bench.sample_path());
+    let process = contender.start(&setting, &bench.sample_path());
     let process = process.expect("neither needs more than this harness");
     let mut trial = Trial::around(setting, process, gateway);
     trial.connected(1).await;
@@ -140,18 +136,6 @@ async fn one(
         .measure(bench.load(frames, Pace::Window(WINDOW)))
         .await;
     (trial.parts(), figures)
-}
-
-/// Waits until the broker has nothing left to do of the prefill.
-async fn rest(setting: &Setting) {
-    for _ in 0..LOOKS {
-        let before = cpu(setting.broker().pid());
-        tokio::time::sleep(LOOK).await;
-        if cpu(setting.broker().pid()) - before < REST {
-            return;
-        }
-    }
-    println!("NOT AT REST: the broker goes on working long after the prefill");
 }
 
 async fn prefill(setting: &Setting, count: u64) {

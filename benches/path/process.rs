@@ -4,6 +4,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+/// How long a process is watched at a time to see whether it has nothing to do.
+pub(crate) const LOOK: Duration = Duration::from_secs(2);
+/// Processor time in that span below which it has nothing to do.
+pub(crate) const REST: Duration = Duration::from_millis(60);
+
 /// A running contender; killed when dropped.
 pub(crate) struct Process(Child);
 
@@ -26,6 +31,11 @@ impl Process {
         cpu(self.0.id())
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Resident memory in MiB: `VmRSS` now, `VmHWM` at its peak.
     pub(crate) fn memory(&self, field: &str) -> f64 {
         memory(self.0.id(), field)
@@ -37,6 +47,18 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits until a process has nothing left to do; says aloud when it still has after `looks` looks.
+pub(crate) async fn rest(what: &str, pid: u32, looks: usize) {
+    for _ in 0..looks {
+        let before = cpu(pid);
+        tokio::time::sleep(LOOK).await;
+        if cpu(pid) - before < REST {
+            return;
+        }
+    }
+    println!("NOT AT REST: {what} goes on working");
 }
 
 /// Memory of any process in MiB, by the name of the field.

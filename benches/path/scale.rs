@@ -1,9 +1,7 @@
 //! What a frame costs, and how much memory the bridge holds, as accounts and chats become many.
 
-use std::time::Duration;
-
 use super::gateway::Gateway;
-use super::process::Process;
+use super::process::{LOOK, REST, rest};
 use super::pusher::{CHATS, Load, Pace};
 use super::setting::Setting;
 use super::trial::{Bench, Figures, Trial};
@@ -12,11 +10,7 @@ use crate::support::{Aim, Axis, Curve, Page, Panel, Spread, curves, quick, size}
 /// Connections of an account: the default, two, so that one is open while the other is renewed.
 const CONNECTIONS: u64 = 2;
 const WINDOW: u64 = 64;
-/// How long a bridge is watched to see whether it has nothing to do.
-const LOOK: Duration = Duration::from_secs(2);
-/// Processor time in that span below which it has nothing to do.
-const REST: Duration = Duration::from_millis(60);
-/// How often it is watched at most: nobody reads its sockets meanwhile, and two pings without an answer, 40 s,
+/// How often a bridge is watched before its first frame at most: nobody reads its sockets meanwhile, and two pings without an answer, 40 s,
 /// would end them.
 const LOOKS: usize = 8;
 /// Most memory of an idle bridge with one account, in MB (10^6 bytes).
@@ -139,18 +133,6 @@ fn program_mib() -> f64 {
     file.map_or(f64::NAN, |file| file.len() as f64 / 1024.0 / 1024.0)
 }
 
-/// Waits until a bridge that has just connected has nothing left to set up.
-async fn rest(process: &Process) {
-    for _ in 0..LOOKS {
-        let before = process.cpu();
-        tokio::time::sleep(LOOK).await;
-        if process.cpu() - before < REST {
-            return;
-        }
-    }
-    println!("NOT AT REST: the bridge goes on working without any frame");
-}
-
 /// One bridge, idle and then loaded.
 async fn point(bench: &Bench, (accounts, chats): (u64, u64), count: u64) -> Point {
     let frames = size("BENCH_FRAMES", 60_000, 10_000) / 2;
@@ -160,7 +142,7 @@ async fn point(bench: &Bench, (accounts, chats): (u64, u64), count: u64) -> Poin
     let process = setting.bridge();
     let mut trial = Trial::around(setting, process, gateway);
     trial.connected(accounts * CONNECTIONS).await;
-    rest(&trial.process).await;
+    rest("the bridge", trial.process.pid(), LOOKS).await;
     let (idle_mib, own_mib) = (
         trial.process.memory("VmRSS"),
         trial.process.memory("RssAnon"),

@@ -1,6 +1,6 @@
 //! One measurement: a contender started fresh, warmed up, loaded, and what it and its neighbours used.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,9 +73,7 @@ pub(super) struct Trial {
 /// What all trials share: the message that the bridge makes of a frame, and ids that no trial repeats.
 pub(super) struct Bench {
     pub(super) sample: Sample,
-    /// Holds the sample.
-    _dir: TempDir,
-    sample_path: PathBuf,
+    dir: TempDir,
     runs: AtomicU64,
 }
 
@@ -99,19 +97,18 @@ impl Bench {
         );
         let sample = Sample::of(&setting.broker().jetstream().await).await;
         let dir = TempDir::new().unwrap();
-        let sample_path = dir.path().join("sample");
-        sample.write(&sample_path);
-        Self {
+        let bench = Self {
             sample,
-            _dir: dir,
-            sample_path,
+            dir,
             runs: AtomicU64::new(1),
-        }
+        };
+        bench.sample.write(&bench.sample_path());
+        bench
     }
 
     /// Where that message lies.
-    pub(super) fn sample_path(&self) -> &Path {
-        &self.sample_path
+    pub(super) fn sample_path(&self) -> PathBuf {
+        self.dir.path().join("sample")
     }
 
     /// A load whose ids no other has.
@@ -128,7 +125,7 @@ impl Bench {
     pub(super) async fn start(&self, contender: Contender) -> Option<Trial> {
         let gateway = Gateway::start().await;
         let setting = Setting::new(&gateway.url()).await;
-        let process = contender.start(&setting, &self.sample_path)?;
+        let process = contender.start(&setting, &self.sample_path())?;
         let sockets = gateway.sockets(1).await;
         let mut trial = Trial {
             setting,
@@ -163,7 +160,7 @@ impl Bench {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--publish", &setting.broker().url()])
             .arg(setting.broker().pid().to_string())
-            .arg(contender.sample(&self.sample_path))
+            .arg(contender.sample(&self.sample_path()))
             .args([window, WARM_UP, frames].map(|number| number.to_string()))
             .stderr(Stdio::inherit())
             .output()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::consumer::{Plan, info_of};
+use super::consumer::{Plan, info_of, pin_in};
 use super::error::{BrokerError, NO_CONSUMER};
 use super::hub::Hub;
 use super::illegible::{self, Raw};
@@ -155,15 +155,17 @@ impl Broker {
         if !has_any(hub).await? {
             return Ok(ServedBy::Nobody);
         }
-        let Some(pin) = pin_of(hub, account).await? else {
-            return Ok(ServedBy::Nobody);
+        let info = match info_of(hub, &Plan::account(&hub.names, account)).await {
+            // Not opened yet.
+            Err(error) if error.is_code(NO_CONSUMER) => return Ok(ServedBy::Nobody),
+            info => info?,
         };
         let stream = hub.names.of(STREAM);
         if newest(hub, &stream, &filter(hub, account)).await?.is_none() {
             return Ok(ServedBy::Nobody);
         }
-        if let Pin::Held(pin) = pin {
-            return Ok(ServedBy::Pinned(pin));
+        if let Some(pin) = pin_in(&info) {
+            return Ok(ServedBy::Pinned(pin.to_owned()));
         }
         let id = format!("nats-dingtalk.wake:{:032x}", fastrand::u128(..));
         let wake = Outgoing {
@@ -203,25 +205,6 @@ async fn has_any(hub: &Hub) -> Result<bool, BrokerError> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner) = seen;
     Ok(any)
-}
-
-/// Whether a bridge has the requests of an account.
-enum Pin {
-    Free,
-    Held(String),
-}
-
-/// The pin of an account; `None` while its consumer was not opened yet.
-async fn pin_of(hub: &Hub, account: &AccountName) -> Result<Option<Pin>, BrokerError> {
-    match info_of(hub, &Plan::account(&hub.names, account)).await {
-        Ok(info) => {
-            let mut groups = info.priority_groups.into_iter();
-            let held = groups.find_map(|group| group.pinned_client_id);
-            Ok(Some(held.map_or(Pin::Free, Pin::Held)))
-        }
-        Err(error) if error.is_code(NO_CONSUMER) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn filter(hub: &Hub, account: &AccountName) -> String {

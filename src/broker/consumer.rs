@@ -82,6 +82,13 @@ pub(super) async fn info_of(hub: &Hub, plan: &Plan) -> Result<Box<consumer::Info
     hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
 }
 
+/// The pin of the bridge that is given messages now.
+pub(super) fn pin_in(info: &consumer::Info) -> Option<&str> {
+    let mut groups = info.priority_groups.iter();
+    let ours = groups.find(|group| group.group == GROUP)?;
+    ours.pinned_client_id.as_deref()
+}
+
 /// Creates the consumer when it is missing and begins to pull. `pin` is one that this bridge may
 /// still hold from before.
 pub(super) async fn open(
@@ -128,10 +135,7 @@ pub(super) async fn unpin(hub: &Hub, plan: &Plan, pin: &str) {
     let Ok(info) = info_of(hub, plan).await else {
         return;
     };
-    let mine = |group: &consumer::PriorityGroupState| {
-        group.group == GROUP && group.pinned_client_id.as_deref() == Some(pin)
-    };
-    if info.priority_groups.iter().any(mine) {
+    if pin_in(&info) == Some(pin) {
         let Plan {
             stream, durable, ..
         } = plan;

@@ -44,7 +44,7 @@ pub struct Feed {
     pin: Option<String>,
     /// Consumer sequence of the last delivery under that pin: the next one follows it, or some went
     /// astray.
-    delivered: u64,
+    last_delivery: u64,
     /// Connections made when the consumer was opened last.
     connects: Option<Connects>,
     complained_at: Option<Instant>,
@@ -111,15 +111,15 @@ impl Feed {
             ready: VecDeque::new(),
             outstanding: Outstanding::default(),
             pin: None,
-            delivered: 0,
+            last_delivery: 0,
             connects: None,
             complained_at: None,
         }
     }
 
     /// The next request; pending while there is none or while another bridge is pinned. After a
-    /// takeover, or when deliveries went astray, the redelivered ones come first, sorted by sequence. One that this process still
-    /// holds is not given out again. Cancel-safe.
+    /// takeover, or when deliveries went astray, the redelivered ones come first, sorted by sequence.
+    /// One that this process still holds is not given out again. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         loop {
             if let Some(incoming) = self.ready.pop_front() {
@@ -270,8 +270,8 @@ impl Feed {
 
     fn delivered(&mut self, message: &jetstream::Message) {
         let Ok(details) = message.info() else { return };
-        let follows = details.consumer_sequence == self.delivered + 1;
-        self.delivered = details.consumer_sequence;
+        let follows = details.consumer_sequence == self.last_delivery + 1;
+        self.last_delivery = details.consumer_sequence;
         let pin = pin_of(message.headers.as_ref());
         if pin.is_some() && pin != self.pin.as_deref() {
             info!(nats.consumer = %self.plan.durable, "consumer pinned to this bridge");
@@ -297,11 +297,12 @@ impl Feed {
         }
     }
 
-    /// From here on deliveries are held until everything that is delivered is here.
+    /// From here on deliveries are held until everything that is delivered is here. What a takeover
+    /// holds already goes on in the new one: the broker's last answer to it is too old.
     fn collect(&mut self) {
         if let Source::Open { takeover, .. } = &mut self.source {
-            let begun = takeover.get_or_insert_with(|| Box::new(Takeover::new(None)));
-            begun.renew();
+            let held = takeover.take().map(|begun| begun.into_held());
+            *takeover = Some(Box::new(Takeover::new(held.unwrap_or_default())));
         }
     }
 

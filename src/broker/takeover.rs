@@ -54,11 +54,11 @@ pub(super) enum Turn {
 
 impl Takeover {
     /// Begins, with what an earlier one held that was not finished.
-    pub(super) fn new(held: Option<BTreeMap<u64, Incoming>>) -> Self {
+    pub(super) fn new(held: BTreeMap<u64, Incoming>) -> Self {
         let now = Instant::now();
         Self {
             since: now,
-            held: held.unwrap_or_default(),
+            held,
             pending: None,
             asking: None,
             ask_at: now,
@@ -96,18 +96,11 @@ impl Takeover {
         }
     }
 
-    /// Begins anew with what it holds: something was lost after the broker's last answer.
-    pub(super) fn renew(&mut self) {
-        *self = Self::new(Some(std::mem::take(&mut self.held)));
-    }
-
     /// Whether this process holds everything that was delivered and not acknowledged. What it is
     /// answering does not count, as the broker may have that answer: it would stand for another.
     pub(super) fn is_whole(&self, outstanding: &Outstanding) -> bool {
-        let whole = |pending: Pending| {
-            let held = outstanding.unanswered_up_to(pending.last);
-            held >= pending.messages
-        };
+        let whole =
+            |pending: Pending| outstanding.unanswered_up_to(pending.last) >= pending.messages;
         self.pending.is_some_and(whole)
     }
 

@@ -194,12 +194,9 @@ impl Floor {
         for subject in self.lanes.low(FEW) {
             self.backlog.book.want(&subject);
         }
+        let load = self.load();
         let backlog = &mut self.backlog;
         while backlog.carrier.may_fetch() {
-            let load = share::Load {
-                held: self.shelf.len(),
-                bytes: self.shelf.weight(),
-            };
             let Some(room) = share::refill(load, backlog.carrier.fetches()) else {
                 return;
             };

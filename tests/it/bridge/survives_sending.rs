@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use nats_dingtalk::sim::{Fault, GROUP_SEND_PATH};
 
+use crate::support::books::pinned;
 use crate::support::bridge::{Bridge, Setup};
-use crate::support::nats::Nats;
 use crate::support::orders::Orders;
 use crate::support::wait;
 use crate::support::world::{World, options};
@@ -122,14 +122,6 @@ async fn a_second_bridge_takes_over_when_the_sending_one_is_killed() {
     println!("took over {:?} after the kill", killed.elapsed());
     let uncertain = orders.settle(&nats, &sim).await;
     assert!(uncertain <= 20, "{uncertain}");
-}
-
-/// Who may pull requests now.
-async fn pinned(nats: &Nats) -> Option<String> {
-    let jetstream = nats.jetstream().await;
-    let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
-    let info = stream.consumer_info("account-sales").await.unwrap();
-    info.priority_groups.into_iter().next()?.pinned_client_id
 }
 
 #[tokio::test]

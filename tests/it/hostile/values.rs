@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nats_dingtalk::sim::{Message, Push};
+use nats_dingtalk::sim::{LinkView, Message, Push};
 use serde_json::{Value, json};
 
 use super::{BOT, resident};
@@ -202,11 +202,15 @@ async fn a_message_beyond_every_limit_ends_its_connection_and_delays_no_other() 
     let data = format!(r#"{{"msgId":"huge","x":"{}"}}"#, "x".repeat(5 << 20));
     let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data);
     world.sim.push(push).await.unwrap();
-    let again = wait::until("another connection", async || {
+    // What is on the wire behind it is lost with its connection, so both its pushes are waited for.
+    let pushes = world.sim.pushed_times("huge", 2).await.unwrap();
+    let ended = wait::until("the end of both connections", async || {
         let links = world.sim.links();
-        (links.len() > 1).then_some(())
+        let carried = |id| pushes.iter().any(|push| push.link == id);
+        let open = |link: &LinkView| carried(link.id) && link.closed_at.is_none();
+        (!links.iter().any(open)).then_some(())
     });
-    again.await;
+    ended.await;
     world.sim.connected(CLIENT_ID, 1).await.unwrap();
     let said = Message::to_bot("manager1", "after that");
     world.sim.say(CLIENT_ID, said).await.unwrap();

@@ -4,6 +4,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::stage::Stage;
+use crate::support::books::pinned;
 use crate::support::wait;
 
 const CONSUMER: &str = "account-sales";
@@ -14,8 +15,7 @@ const LOST: usize = 5;
 async fn steal(stage: &Stage) -> async_nats::Subscriber {
     let client = stage.server.client().await;
     let stream = stage.stream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
-    let info = stream.consumer_info(CONSUMER).await.unwrap();
-    let pin = info.priority_groups[0].pinned_client_id.clone().unwrap();
+    let pin = pinned(&stage.server).await.unwrap();
     let inbox = client.new_inbox();
     let stolen = client.subscribe(inbox.clone()).await.unwrap();
     let pull = json!({"batch": LOST, "expires": 60_000_000_000_u64, "group": "bridge", "id": pin});

@@ -97,3 +97,11 @@ pub(crate) async fn count(nats: &Nats, stream: &str) -> Option<u64> {
     let mut stream = jetstream.get_stream(stream).await.ok()?;
     Some(stream.info().await.ok()?.state.messages)
 }
+
+/// Who may pull the requests of `sales` now.
+pub(crate) async fn pinned(nats: &Nats) -> Option<String> {
+    let jetstream = nats.jetstream().await;
+    let stream = jetstream.get_stream("DINGTALK_OUTBOUND").await.unwrap();
+    let info = stream.consumer_info("account-sales").await.unwrap();
+    info.priority_groups.into_iter().next()?.pinned_client_id
+}
