@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         builds::check_builds();
+        println!("{}", report::machine());
         if variable("SOAK").is_some() {
             soak::run().await
         } else {

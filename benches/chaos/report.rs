@@ -138,7 +138,8 @@ impl Ledger {
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let server = Command::new(nats::program()).arg("--version").output();
-    let server = server.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let server = server.expect("nats-server starts; `make chaos` fetches it");
+    let server = String::from_utf8_lossy(&server.stdout).trim().to_owned();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let kernel = read("/proc/sys/kernel/osrelease");
     let processor = read("/proc/cpuinfo");
@@ -152,9 +153,8 @@ pub(crate) fn machine() -> String {
         "release"
     };
     format!(
-        "bridge {} ({build} build), {}, {cores} cores of {processor}, Linux {}",
+        "bridge {} ({build} build), {server}, {cores} cores of {processor}, Linux {}",
         env!("CARGO_PKG_VERSION"),
-        server.unwrap_or_default(),
         kernel.trim(),
     )
 }

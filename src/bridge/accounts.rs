@@ -31,7 +31,14 @@ impl Running {
             timings: timings.clone(),
         });
         self.start_plain(Task::Mover, mover.run(self.intake.clone()));
-        let strays = Strays::new(&self.broker, subjects, self.metrics.clone(), timings);
+        let served = self.served.clone();
+        let strays = Strays::new(
+            &self.broker,
+            subjects,
+            served,
+            self.metrics.clone(),
+            timings,
+        );
         self.start_plain(Task::Strays, strays.run(self.intake.clone()));
     }
 

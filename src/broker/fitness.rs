@@ -39,6 +39,9 @@ pub(super) fn check(plan: &Plan, found: &Config) -> Result<(), BrokerError> {
     if found.sealed {
         return unfit("sealed", "true".into(), "false".into(), remake());
     }
+    if let Some((setting, is, cure)) = limit_of_one(found) {
+        return unfit(setting, is, "none".into(), edit(cure.into()));
+    }
     if let Some(missing) = missing_subject(wanted, found) {
         let all = wanted.subjects.join(",");
         let cure = edit(format!("--subjects='{all}'"));
@@ -80,6 +83,20 @@ pub(super) fn check(plan: &Plan, found: &Config) -> Result<(), BrokerError> {
         ),
         Duty::Bucket => Ok(()),
     }
+}
+
+/// A limit that one message may meet while there is room for all others: what stands behind it would
+/// wait for it without end. Its name, its value and the flag that lifts it.
+fn limit_of_one(found: &Config) -> Option<(&'static str, String, &'static str)> {
+    if found.max_message_size > 0 {
+        let is = format!("{} bytes", found.max_message_size);
+        return Some(("largest message", is, "--max-msg-size=-1"));
+    }
+    let per_subject = found.max_messages_per_subject;
+    found.discard_new_per_subject.then(|| {
+        let is = format!("{per_subject} messages, and more are refused");
+        ("limit of each subject", is, "--no-discard-per-subject")
+    })
 }
 
 fn missing_subject<'a>(wanted: &'a Config, found: &Config) -> Option<&'a String> {
@@ -145,6 +162,8 @@ mod tests {
             let mut found = plan.config.clone();
             found.max_bytes = 1000;
             found.max_messages = 10;
+            // As the server tells that there is none.
+            found.max_message_size = -1;
             found.num_replicas = 3;
             found.duplicate_window = Duration::from_secs(3600);
             found.subjects = vec!["d.>".into(), "d.out".into()];
@@ -175,6 +194,21 @@ mod tests {
         assert!(refusal(Duty::Kept, |found| found.no_ack = true).contains("--ack"));
         let ttl = refusal(Duty::Bucket, |found| found.allow_message_ttl = false);
         assert!(ttl.contains("--allow-msg-ttl"), "{ttl}");
+    }
+
+    #[test]
+    fn a_limit_that_one_message_may_meet_alone_is_refused_with_its_cure() {
+        for duty in [Duty::Kept, Duty::Deduplicated, Duty::Queue, Duty::Bucket] {
+            let size = refusal(duty, |found| found.max_message_size = 65_536);
+            assert!(size.contains("largest message is 65536 bytes"), "{size}");
+            assert!(size.contains("edit S --max-msg-size=-1"), "{size}");
+            let each = refusal(duty, |found| {
+                found.max_messages_per_subject = 10;
+                found.discard_new_per_subject = true;
+            });
+            assert!(each.contains("limit of each subject is 10"), "{each}");
+            assert!(each.contains("edit S --no-discard-per-subject"), "{each}");
+        }
     }
 
     #[test]

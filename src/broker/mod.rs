@@ -24,6 +24,7 @@ mod newest;
 mod objects;
 mod outgoing;
 mod permitted;
+mod pin_watch;
 mod program;
 mod publisher;
 mod recent;
@@ -59,6 +60,7 @@ pub use media_reader::MediaReader;
 pub use neighbours::Neighbours;
 pub use outgoing::{Headers, Outgoing, Stored};
 pub use permitted::Permitted;
+pub use pin_watch::PinWatch;
 pub use publisher::{Publisher, Settled};
 pub use rehearsal::{acknowledgement, echo, rehearse};
 pub use replay::{Recorded, Replay, Shelf, Start};
@@ -259,6 +261,11 @@ impl Broker {
     /// at a time. Opens lazily and reopens for ever.
     pub fn requests(&self, account: &AccountName) -> Feed {
         Feed::account(Arc::clone(&self.hub), account)
+    }
+
+    /// Watches whether another bridge is pinned to the requests of an account.
+    pub fn pin_watch(&self, account: &AccountName) -> PinWatch {
+        PinWatch::new(Arc::clone(&self.hub), account)
     }
 
     /// The requests on the bare subjects, which are to be moved.

@@ -75,8 +75,15 @@ impl Quota {
                 }
                 Err(error) => {
                     debug!(%error, dingtalk.account = %account, "quota not shared, tried again");
+                    if matches!(error, BrokerError::Away(_)) {
+                        // The others would wait as long, one after another.
+                        break;
+                    }
                 }
             }
+        }
+        for (account, tally) in tallies {
+            self.metrics.meter().put_back(&account, tally);
         }
     }
 

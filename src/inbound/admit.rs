@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Policies;
+use super::dead;
 use super::flight::Flight;
 use super::gate;
 use super::media::{self, Errand};
@@ -25,10 +26,10 @@ use crate::telemetry::{CardChats, FrameOutcome, Metrics};
 const VIEW_BYTES: usize = 1024;
 /// What CloudEvents consumers validate the body against.
 const SCHEMA: &str = "urn:nats-dingtalk:schema:inbound:1";
-/// The same for dead letters.
-const DEAD_SCHEMA: &str = "urn:nats-dingtalk:schema:dead-letter:1";
 /// What a dead letter says about a frame that cannot be read.
 const UNREADABLE: &str = "the data of the frame is not the JSON that its topic promises";
+/// What it says about one without data, of which the letter holds everything.
+const EMPTY: &str = "the frame holds no data, the payload is the frame itself";
 /// What it says about one that no subject can name.
 const UNADDRESSABLE: &str = "the id of its chat, card, event or topic is longer than 1024 bytes";
 /// Longest id in a subject or header, in bytes. Percent-encoded it is three times as long; a server
@@ -93,11 +94,7 @@ impl Admitter {
                 self.metrics.frame_undecodable(&delivery.account);
             }
             warn!(dingtalk.account = %delivery.account, dingtalk.topic = short(&delivery.frame.topic), bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
-            let detail = match reading.readable {
-                true => UNADDRESSABLE,
-                false => UNREADABLE,
-            };
-            self.dead(&delivery, &reading, &key, detail)
+            self.dead(&delivery, &reading, &key)
         };
         let action = reading.card.as_ref().filter(|_| reading.readable && !gated);
         let track = action.and_then(|action| action.out_track_id.as_ref());
@@ -245,43 +242,33 @@ impl Admitter {
         })
     }
 
-    fn dead(
-        &self,
-        delivery: &Delivery,
-        reading: &Reading<'_>,
-        key: &str,
-        detail: &'static str,
-    ) -> Outgoing {
-        let account = delivery.account.as_str();
+    fn dead(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) -> Outgoing {
+        let detail = match reading.readable {
+            true => UNADDRESSABLE,
+            false if delivery.frame.data.is_empty() => EMPTY,
+            false => UNREADABLE,
+        };
         // Too deep, a number beyond all floats, half a surrogate pair: kept as the text that it is.
         let payload = serde_json::from_str(&reading.raw)
             .unwrap_or_else(|_| serde_json::Value::String(reading.raw.clone().into_owned()));
         let letter = DeadLetter {
             direction: Direction::Inbound,
-            account: account.to_owned(),
+            account: delivery.account.as_str().to_owned(),
             reason: DeadReason::Undecodable,
             detail: detail.to_owned(),
             code: None,
-            subject: self
-                .subjects
-                .inbound(&delivery.account, reading.kind, &reading.chat_key),
+            // Whole, an id may be longer than any message.
+            subject: self.subjects.inbound(
+                &delivery.account,
+                reading.kind,
+                short(&reading.chat_key),
+            ),
             id: Some(key.to_owned()),
             payload,
             at: delivery.received_at,
         };
-        let mut headers = self.headers(delivery, reading, key);
-        for (name, value) in [
-            (header::CE_DATASCHEMA, DEAD_SCHEMA),
-            (header::DEAD_REASON, DeadReason::Undecodable.as_str()),
-            (header::DEAD_DETAIL, detail),
-        ] {
-            headers.push((name.into(), value.to_owned()));
-        }
-        Outgoing {
-            subject: self.subjects.dead(Direction::Inbound, account),
-            headers,
-            payload: serde_json::to_vec(&letter).unwrap_or_default().into(),
-        }
+        let headers = self.headers(delivery, reading, key);
+        dead::outgoing(&self.subjects, &letter, headers)
     }
 
     fn headers(&self, delivery: &Delivery, reading: &Reading<'_>, key: &str) -> Headers {
@@ -328,8 +315,7 @@ fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
 
 /// As much of an id as a header takes.
 fn short(id: &str) -> &str {
-    let end = (0..=MAX_ID.min(id.len())).rfind(|at| id.is_char_boundary(*at));
-    id.get(..end.unwrap_or_default()).unwrap_or_default()
+    dead::cut(id, MAX_ID)
 }
 
 fn event_type(reading: &Reading<'_>) -> String {

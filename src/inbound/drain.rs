@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
+use super::claim::Claims;
 use super::known::Known;
 use super::media::{self, Errand, Errands};
 use super::record::{self, Record};
@@ -33,6 +33,7 @@ const COMPLAINT: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub(super) struct Drain {
     pub(super) broker: Broker,
+    pub(super) claims: Claims,
     pub(super) spool: Spool,
     pub(super) wake: Arc<Notify>,
     pub(super) dedup_window: Duration,
@@ -108,7 +109,8 @@ impl Drain {
                         warn!(error = %stuck, spool.records = depth.records, "the spool cannot be drained now");
                     }
                     if matches!(stuck, Stuck::Broker(_)) {
-                        // Room that comes while a window is refused would let a later one in before.
+                        // Room that comes while a window is refused would let a later one in before;
+                        // and what is refused for good is replaced alone, in its place.
                         window = 1;
                         // What is in flight is published again, under the same ids and in order.
                         publisher = self.broker.publisher(WINDOW);
@@ -182,9 +184,9 @@ impl Drain {
                 ),
                 Some(record) if known.contains(record.message.message_id()) => {}
                 Some(record) => {
-                    let message = self.claimed(record.message).await?;
+                    let message = self.claims.fitting(record.message).await?;
                     while progress.outstanding.len() >= progress.window {
-                        progress.stored(stored(publisher.settled().await)?);
+                        self.settle_one(publisher, progress).await?;
                     }
                     progress.outstanding.push_back(position);
                     publisher.publish(position, message).await;
@@ -194,27 +196,33 @@ impl Drain {
             progress.passed = position;
         }
         while !progress.outstanding.is_empty() {
-            progress.stored(stored(publisher.settled().await)?);
+            self.settle_one(publisher, progress).await?;
         }
         Ok(())
     }
 
-    /// The message itself, or, when it is larger than the server takes, one that names the object
-    /// which holds it (claim check).
-    async fn claimed(&self, message: Outgoing) -> Result<Outgoing, BrokerError> {
-        if message.size() <= self.broker.max_payload() {
-            return Ok(message);
+    /// Waits for one PubAck. A record that the broker would never take goes out again in a smaller
+    /// form, once it is the only one under way: so it keeps its place, and holds up nobody.
+    async fn settle_one(
+        &self,
+        publisher: &mut Publisher,
+        progress: &mut Progress,
+    ) -> Result<(), BrokerError> {
+        let Settled {
+            token,
+            result,
+            message,
+        } = publisher.settled().await;
+        let Err(refusal) = result else {
+            progress.stored(token);
+            return Ok(());
+        };
+        if progress.window > 1 || !self.claims.is_final(&refusal, &message) {
+            return Err(refusal);
         }
-        let key = message.message_id().to_owned();
-        let claim = claim_of(&message.payload, &key);
-        self.broker.put_object(&key, message.payload).await?;
-        let mut headers = message.headers;
-        headers.push((header::CLAIM.into(), key));
-        Ok(Outgoing {
-            subject: message.subject,
-            headers,
-            payload: claim,
-        })
+        let other = self.claims.instead_of(message, refusal).await?;
+        publisher.publish(token, other).await;
+        Ok(())
     }
 }
 
@@ -228,39 +236,6 @@ fn announced(message: &Outgoing) -> Vec<Errand> {
     let account = named(header::MEDIA).and(named(header::ACCOUNT));
     let account = account.and_then(|name| AccountName::parse(name).ok());
     account.map_or_else(Vec::new, |account| media::read(&message.payload, &account))
-}
-
-/// The position of a record that is stored.
-fn stored(settled: Settled) -> Result<u64, BrokerError> {
-    settled.result.map(|_| settled.token)
-}
-
-/// The members of a body that are always there, with `raw` naming the object; of a dead letter
-/// everything, with `payload` naming it.
-fn claim_of(body: &[u8], key: &str) -> Bytes {
-    let mut whole: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let claim = serde_json::json!({ "claim": key });
-    if let Some(payload) = whole.get_mut("payload") {
-        *payload = claim;
-        return serde_json::to_vec(&whole).unwrap_or_default().into();
-    }
-    let mut small = serde_json::Map::new();
-    for name in [
-        "id",
-        "account",
-        "kind",
-        "chat",
-        "sender",
-        "sent_at",
-        "received_at",
-        "reply",
-    ] {
-        if let Some(value) = whole.get_mut(name) {
-            small.insert(name.to_owned(), value.take());
-        }
-    }
-    small.insert("raw".to_owned(), claim);
-    serde_json::to_vec(&small).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -284,20 +259,5 @@ mod tests {
         assert_eq!(progress.safe(), 9);
         progress.stored(10);
         assert_eq!(progress.safe(), 11);
-    }
-
-    #[test]
-    fn a_claim_keeps_what_every_consumer_needs() {
-        let message = br#"{"id":"a:1","account":"sales","message":{"text":"x"},"raw":{"x":1}}"#;
-        let claim: serde_json::Value = serde_json::from_slice(&claim_of(message, "a:1")).unwrap();
-        let expected = r#"{"id":"a:1","account":"sales","raw":{"claim":"a:1"}}"#;
-        assert_eq!(
-            claim,
-            serde_json::from_str::<serde_json::Value>(expected).unwrap()
-        );
-        let letter = br#"{"direction":"inbound","reason":"undecodable","payload":"long"}"#;
-        let claim: serde_json::Value = serde_json::from_slice(&claim_of(letter, "a:2")).unwrap();
-        assert_eq!(claim["reason"], "undecodable");
-        assert_eq!(claim["payload"]["claim"], "a:2");
     }
 }

@@ -4,6 +4,8 @@
 //! for its answer in `verdict`, what it becomes in `admit`. It never meets the outbound side.
 
 mod admit;
+mod claim;
+mod dead;
 mod drain;
 mod flight;
 mod gate;
@@ -26,6 +28,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use self::admit::Admitter;
+use self::claim::Claims;
 use self::drain::Drain;
 use self::journey::{Flights, Route};
 pub use self::media::MediaFetch;
@@ -134,6 +137,10 @@ impl Inbound {
         let (callbacks, responders) =
             Responders::new(broker.clone(), subjects.clone(), metrics.clone());
         let ack = budgets.ack;
+        let claims = Claims {
+            broker: broker.clone(),
+            subjects: subjects.clone(),
+        };
         let wake_drain = Arc::new(Notify::new());
         let inbound = Self {
             admitter: Admitter::new(
@@ -145,6 +152,7 @@ impl Inbound {
             publisher: broker.publisher(WINDOW),
             drain: Drain {
                 broker: broker.clone(),
+                claims,
                 spool: spool.clone(),
                 wake: Arc::clone(&wake_drain),
                 dedup_window,

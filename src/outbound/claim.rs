@@ -145,26 +145,32 @@ impl Desk {
         hold: &mut Hold,
         stop: &CancellationToken,
     ) -> Result<(), LetGo> {
-        let (key, publication, revision) = (&hold.key, hold.publication, hold.revision);
-        let progress = &hold.progress;
-        // The time is that of each try: another life counts from it.
-        let step = || async move {
-            let state = State::Sending {
-                owner: self.owner.clone(),
-                since: Timestamp::now(),
-                progress: progress.clone(),
+        loop {
+            let (key, publication, revision) = (&hold.key, hold.publication, hold.revision);
+            let progress = &hold.progress;
+            // The time is that of each try: another life counts from it.
+            let step = || async move {
+                let state = State::Sending {
+                    owner: self.owner.clone(),
+                    since: Timestamp::now(),
+                    progress: progress.clone(),
+                };
+                let record = Record { publication, state };
+                self.ledger.write(key, &record, Some(revision)).await
             };
-            let record = Record { publication, state };
-            self.ledger.write(key, &record, Some(revision)).await
-        };
-        let patience = Patience::Until(stop);
-        hold.revision = match self.insist(patience, "ledger write", step).await? {
-            Written::Stands(revision) => revision,
-            // An earlier try of ours whose answer was lost.
-            Written::Overtaken(found) if self.is_our_send(&found, publication) => found.revision,
-            Written::Overtaken(_) => return Err(LetGo::Overtaken),
-        };
-        Ok(())
+            let patience = Patience::Until(stop);
+            match self.insist(patience, "ledger write", step).await? {
+                Written::Stands(revision) => {
+                    hold.revision = revision;
+                    return Ok(());
+                }
+                // An earlier try of ours whose answer was lost: too old to count from.
+                Written::Overtaken(found) if self.is_our_send(&found, publication) => {
+                    hold.revision = found.revision;
+                }
+                Written::Overtaken(_) => return Err(LetGo::Overtaken),
+            }
+        }
     }
 
     fn is_our_send(&self, found: &Found, ours: Publication) -> bool {

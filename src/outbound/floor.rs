@@ -149,13 +149,21 @@ impl Floor {
     }
 
     /// Waits for what is being worked on; nothing new starts when [`Floor::let_go`] came before.
-    /// Cancel-safe. What was let go on the way, as nothing of it had left, goes to `released`.
+    /// Cancel-safe. What was let go on the way, as nothing of it had left, goes to `released`; `at_once`
+    /// gives it and what is there already back as it comes.
     pub(super) async fn drain(
         &mut self,
         running: &mut FuturesUnordered<Running>,
         released: &mut Vec<Arc<Held>>,
+        at_once: bool,
     ) {
-        while let Some((sequence, served)) = running.next().await {
+        loop {
+            while at_once && let Some(held) = released.pop() {
+                held.release().await;
+            }
+            let Some((sequence, served)) = running.next().await else {
+                break;
+            };
             running.extend(self.sender.cards.hatched());
             released.extend(self.sender.cards.released());
             let Some(sequence) = sequence else { continue };

@@ -140,10 +140,13 @@ impl Outbound {
                 Shift::Stopped(drained) => break drained,
                 Shift::Left => {
                     info!(dingtalk.account = %account, "account left to the replica that it belongs to");
+                    // A stop ends the next shift at once.
+                    let _ = stop.run_until_cancelled(berth.stand_aside()).await;
+                }
+                Shift::Overtaken => {
+                    info!(dingtalk.account = %account, "another bridge was pinned, what waited here is left to it");
                 }
             }
-            // A stop ends the next shift at once.
-            let _ = stop.run_until_cancelled(berth.stand_aside()).await;
         };
         match drained {
             Drain::Clean => info!(dingtalk.account = %account, "outbound stopped"),
@@ -170,6 +173,7 @@ impl Outbound {
             ..
         } = &self.parts;
         let mut feed = broker.requests(account);
+        let mut watch = broker.pin_watch(account);
         let shelf = sender.cards.shelf();
         let over = stop.child_token();
         let mut floor = Floor::new(
@@ -181,10 +185,11 @@ impl Outbound {
         let mut beats = pin!(shelf.report(timings.progress));
         let mut running = FuturesUnordered::new();
         running.push(floor.begin());
-        let leaving = loop {
+        let end = loop {
             metrics.requests_held(account, floor.len());
             metrics.requests_backlog(account, floor.backlog.total());
             let pinned = feed.pin().is_some();
+            watch.follow(feed.pin());
             let mut overtaken = false;
             tokio::select! {
                 incoming = feed.next(), if floor.has_room() => {
@@ -197,8 +202,9 @@ impl Outbound {
                     running.extend(floor.finish(ended));
                 }
                 () = &mut beats => {}
-                () = stop.cancelled() => break false,
-                () = berth.leave(pinned) => break true,
+                () = watch.moved(), if floor.len() > 0 => break End::Overtaken,
+                () = stop.cancelled() => break End::Stop,
+                () = berth.leave(pinned) => break End::Leave,
             }
             if overtaken {
                 // What was let go comes again in any order; a feed that is opened anew sorts it.
@@ -208,12 +214,14 @@ impl Outbound {
         };
         over.cancel();
         let mut released = floor.let_go();
+        // Who overtook waits for it, but not for long.
+        let at_once = end == End::Overtaken;
         let patience = async {
             stop.cancelled().await;
             tokio::time::sleep(timings.drain).await;
         };
         let drained = tokio::select! {
-            () = floor.drain(&mut running, &mut released) => Drain::Clean,
+            () = floor.drain(&mut running, &mut released, at_once) => Drain::Clean,
             () = &mut beats => Drain::CutShort,
             () = patience => Drain::CutShort,
         };
@@ -221,19 +229,33 @@ impl Outbound {
         metrics.requests_backlog(account, 0);
         // Last: while the consumer is ours no other bridge overtakes what is being sent.
         hand_over(feed, released, account).await;
-        match leaving {
-            true if drained == Drain::Clean => Shift::Left,
+        match (end, drained) {
+            (End::Leave, Drain::Clean) => Shift::Left,
+            (End::Overtaken, Drain::Clean) => Shift::Overtaken,
             _ => Shift::Stopped(drained),
         }
     }
+}
+
+/// Why a shift ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The pipeline is to stop.
+    Stop,
+    /// The account belongs to another replica.
+    Leave,
+    /// Another bridge was pinned, as after a moment without a connection.
+    Overtaken,
 }
 
 /// How a shift ended.
 enum Shift {
     /// As the whole pipeline does.
     Stopped(Drain),
-    /// The account was left to another replica.
+    /// The account was left to the replica that it belongs to.
     Left,
+    /// The account was left to the bridge that was pinned.
+    Overtaken,
 }
 
 /// Lets another bridge take over at once, `released` included: given back only then, as it would

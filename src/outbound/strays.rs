@@ -1,13 +1,14 @@
 //! Ends requests for accounts that no bridge serves: they must not wait in silence.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::{Broker, Stray};
-use crate::message::{AccountName, DeadReason, OutboundAddress, Subjects, Timestamp};
+use crate::message::{AccountName, DeadReason, OutboundAddress, Subjects};
 use crate::telemetry::Metrics;
 
 use super::desk::{Desk, LetGo, Patience};
@@ -15,6 +16,7 @@ use super::ledger::Publication;
 use super::mover::{nobody, refuse};
 use super::receipt::{Matter, Published};
 use super::resolve::{self, Form, Refusal};
+use super::served::Served;
 use super::timings::Timings;
 
 /// Requests that one look takes up.
@@ -25,29 +27,37 @@ const BATCH: usize = 100;
 #[derive(Debug)]
 pub struct Strays {
     desk: Desk,
+    served: Served,
+    /// Since when nobody takes the requests of an account, as far as the last look knows.
+    since: HashMap<AccountName, Instant>,
 }
 
 impl Strays {
-    /// Puts the sweep together.
-    pub fn new(broker: &Broker, subjects: Subjects, metrics: Metrics, timings: Timings) -> Self {
+    /// Puts the sweep together. What is for an account that is `served` here is left alone: its consumer
+    /// is being made.
+    pub fn new(
+        broker: &Broker,
+        subjects: Subjects,
+        served: Served,
+        metrics: Metrics,
+        timings: Timings,
+    ) -> Self {
         Self {
             desk: Desk::new(broker, subjects, metrics, timings),
+            served,
+            since: HashMap::new(),
         }
     }
 
     /// Looks every [`Timings::sweep`] until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut look = interval(self.desk.timings.sweep.max(Duration::from_millis(1)));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(look.tick()).await.is_some() {
             let found = stop.run_until_cancelled(self.desk.broker.unserved(BATCH));
             match found.await {
                 Some(Ok(strays)) => {
-                    for stray in strays {
-                        if self.end(stray, &stop).await.is_err() {
-                            break;
-                        }
-                    }
+                    let _: Result<(), LetGo> = self.looked(strays, &stop).await;
                 }
                 Some(Err(error)) => debug!(%error, "looking for unserved requests failed"),
                 None => break,
@@ -55,10 +65,31 @@ impl Strays {
         }
     }
 
-    async fn end(&self, stray: Stray, stop: &CancellationToken) -> Result<(), LetGo> {
-        if Timestamp::now().since(stray.published_at) < self.desk.timings.stray_age {
-            return Ok(());
+    /// Ends what was found again and again for long enough: a consumer that was lost is made anew in less.
+    async fn looked(&mut self, strays: Vec<Stray>, stop: &CancellationToken) -> Result<(), LetGo> {
+        let now = Instant::now();
+        let mut since = HashMap::new();
+        for stray in strays {
+            let (account, refusal) = self.judge(&stray.subject);
+            if self.served.has(&account) && refusal.reason == DeadReason::Unserved {
+                continue;
+            }
+            let first = self.since.get(&account).copied().unwrap_or(now);
+            since.insert(account.clone(), first);
+            if now.duration_since(first) >= self.desk.timings.stray_age {
+                self.end(stray, (account, refusal), stop).await?;
+            }
         }
+        self.since = since;
+        Ok(())
+    }
+
+    async fn end(
+        &self,
+        stray: Stray,
+        (account, refusal): (AccountName, Refusal),
+        stop: &CancellationToken,
+    ) -> Result<(), LetGo> {
         if stray.is_wake() {
             return self.remove(&stray, stop).await;
         }
@@ -71,7 +102,6 @@ impl Strays {
                 at: stray.published_at,
             },
         };
-        let (account, refusal) = self.judge(&published.subject);
         let sequence = published.publication.seq;
         let (headers, payload) = (&published.headers, &published.payload);
         let key = resolve::read(headers, payload, sequence, Form::Canonical).key;

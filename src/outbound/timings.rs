@@ -19,7 +19,7 @@ pub struct Timings {
     pub drain: Duration,
     /// Between two looks for requests that nobody serves.
     pub sweep: Duration,
-    /// How old such a request has to be: an account may be on its way.
+    /// For how long nobody has to have taken them: an account or its consumer may be on its way.
     pub stray_age: Duration,
     /// Between two looks for what another bridge left in the backlog.
     pub review: Duration,
@@ -33,6 +33,13 @@ pub struct Timings {
 }
 
 impl Timings {
+    /// Waits for a call and whatever else it turns out to need, a token perhaps; `None` when it takes so
+    /// long that another life may already judge it.
+    pub(super) async fn within_a_call<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let most = self.call + self.margin / 2;
+        tokio::time::timeout(most, call).await.ok()
+    }
+
     /// The waits for calls with a deadline of `call`.
     pub const fn for_calls(call: Duration) -> Self {
         Self {

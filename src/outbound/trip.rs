@@ -122,7 +122,16 @@ impl<'a> Trip<'a> {
         let desk = &self.sender.desk;
         desk.sending(&mut self.hold, self.stop).await?;
         failpoint!("request.sending");
-        let answer = self.sender.api.send(&leg.shipment).await;
+        if self.over() {
+            // The broker was long in writing it down.
+            let attempts = &mut self.hold.progress.attempts;
+            *attempts = attempts.saturating_sub(1);
+            return Ok(self.expired());
+        }
+        let answer = desk
+            .timings
+            .within_a_call(self.sender.api.send(&leg.shipment));
+        let answer = answer.await.unwrap_or_else(|| Err(ApiError::late()));
         failpoint!("request.answered");
         drop(place);
         match answer {

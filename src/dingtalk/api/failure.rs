@@ -34,6 +34,18 @@ pub struct ApiError {
     pub cure: Option<String>,
 }
 
+impl ApiError {
+    /// No answer within the caller's own time: it may have been processed.
+    pub fn late() -> Self {
+        Self {
+            class: ErrorClass::Ambiguous,
+            code: "timeout".to_owned(),
+            message: "no answer in time".to_owned(),
+            cure: None,
+        }
+    }
+}
+
 /// What the caller can do about a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {

@@ -63,7 +63,7 @@ pub struct Reading<'a> {
     /// The session webhook, if any.
     pub webhook: Option<SessionWebhook>,
     /// Valid JSON text for `raw`: the data with every session webhook removed; a JSON string when
-    /// the data is not JSON.
+    /// the data is not JSON. Of a frame without data that cannot be read, the whole frame likewise.
     pub raw: Cow<'a, str>,
     /// Whether the data could be read as the JSON that its topic promises.
     pub readable: bool,
@@ -96,6 +96,9 @@ pub fn read(frame: &Frame) -> Reading<'_> {
     };
     if scattered {
         named::scrub(&mut reading);
+    }
+    if !reading.readable && frame.data.is_empty() {
+        reading.raw = redact::inside(&frame.text);
     }
     reading
 }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use serde::Serialize;
 
@@ -137,39 +138,50 @@ impl Endpoint {
 impl Grant {
     fn read(body: &str) -> Option<Self> {
         let members = Members::read(body.trim_start_matches('\u{feff}'))?;
-        Some(Self {
-            endpoint: members.filled("endpoint")?.into_owned(),
-            ticket: Secret::new(members.filled("ticket")?),
-        })
+        let endpoint = members.filled("endpoint")?.into_owned();
+        let ticket = members.filled("ticket")?;
+        let ticket = match given(&endpoint) {
+            Some(given) => Secret::new(percent_decode_str(given).decode_utf8_lossy()),
+            None => Secret::new(ticket),
+        };
+        Some(Self { endpoint, ticket })
     }
 
     /// The address of the WebSocket. The ticket is in it: not for logs.
     pub(super) fn url(&self) -> Secret {
-        let (address, _) = self
-            .endpoint
-            .split_once('#')
-            .unwrap_or((&self.endpoint, ""));
-        let query = address.split_once('?').map(|(_, query)| query);
-        let given =
-            query.is_some_and(|query| query.split('&').any(|pair| pair.starts_with("ticket=")));
-        if given {
+        let address = without_fragment(&self.endpoint);
+        if given(address).is_some() {
             return Secret::new(address);
         }
-        let mark = if query.is_some() { '&' } else { '?' };
+        let mark = if address.contains('?') { '&' } else { '?' };
         Secret::new(format!(
             "{address}{mark}ticket={}",
             encode(self.ticket.expose())
         ))
     }
 
-    /// The ticket, to take it out of what a server repeats.
+    /// The ticket that is in the address, to take it out of what a server repeats.
     pub(super) fn ticket(&self) -> &Secret {
         &self.ticket
     }
 }
 
+fn without_fragment(endpoint: &str) -> &str {
+    endpoint
+        .split_once('#')
+        .map_or(endpoint, |(address, _)| address)
+}
+
+/// The ticket that an address names by itself, as it stands there.
+fn given(endpoint: &str) -> Option<&str> {
+    let (_, query) = without_fragment(endpoint).split_once('?')?;
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("ticket="))
+}
+
 /// Percent-encodes everything outside the unreserved characters.
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     use std::fmt::Write as _;
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -278,5 +290,47 @@ mod tests {
         let body = r#"{"code":"authFailed","message":"bad secret hunter2-secret"}"#;
         let refusal = endpoint().read(401, None, body).map(|_| ()).unwrap_err();
         assert!(!refusal.reason().contains("hunter2"), "{refusal:?}");
+    }
+    #[test]
+    fn a_ticket_that_opened_nothing_stands_in_no_reason() {
+        for body in [
+            r#"{"ticket":"canary-1"}"#,
+            r#"{"endpoint":"","ticket":"canary-1"}"#,
+            r#"{"data":{"endpoint":"wss://h/c?ticket=canary-1"}}"#,
+            r#"{"endpoint":null,"message":"wss://h/c?ticket=canary-1"}"#,
+            "<open><ticket>canary-1</ticket></open>",
+        ] {
+            for status in [200, 201, 302, 400, 500] {
+                let refusal = endpoint().read(status, None, body).map(|_| ());
+                let refusal = refusal.unwrap_err();
+                assert!(!refusal.reason().contains("canary"), "{refusal:?}");
+            }
+        }
+        let body = r#"{"endpoint":"","ticket":"canary-1"}"#;
+        let refusal = endpoint().read(200, None, body).map(|_| ()).unwrap_err();
+        assert!(refusal.reason().contains("endpoint, ticket"), "{refusal:?}");
+    }
+
+    #[test]
+    fn a_ticket_that_a_page_repeats_is_masked_in_every_spelling() {
+        for (endpoint, ticket) in [
+            ("wss://h/c", "canary b/+"),
+            ("wss://h/c?ticket=canary%20b%2F%2B", "other"),
+        ] {
+            let body = json!({"endpoint": endpoint, "ticket": ticket}).to_string();
+            let grant = Grant::read(&body).unwrap();
+            let url = grant.url();
+            for page in [
+                "no such ticket canary b/+".to_owned(),
+                "no such page canary%20b%2F%2B".to_owned(),
+                "no such page /c?ticket=canary%20b%2f%2b".to_owned(),
+                format!("<a href=\"{}\">{0}</a>", url.expose()),
+                format!("/login?to={}", encode(url.expose())),
+            ] {
+                let page = refusal::without(&page, grant.ticket());
+                let said = refusal::excerpt(&page);
+                assert!(!said.contains("canary"), "{said}");
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 use std::error::Error;
+use std::ops::Range;
 use std::time::Duration;
 
+use super::endpoint::encode;
 use crate::dingtalk::json::Members;
 use crate::message::Secret;
 use crate::telemetry::ApiOutcome;
@@ -13,6 +15,14 @@ use crate::telemetry::ApiOutcome;
 const MAX_EXCERPT: usize = 200;
 /// Longest wait that a server may ask for.
 const MAX_WAIT: Duration = Duration::from_secs(300);
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+/// What stands between the name of a value and the value, in queries, JSON and markup.
+const GAP: [char; 9] = ['=', ':', '>', '"', '\'', '\\', ' ', '\n', '\t'];
+/// The same in an address inside another one.
+const ENCODED_GAP: [&str; 5] = ["%3D", "%3d", "%3A", "%3a", "%22"];
+/// Ends of a value without quotes.
+const ENDS: [char; 11] = ['"', '\'', '&', '<', '>', ',', ';', ')', '}', ']', '#'];
 
 /// Why no connection was opened, by what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +70,18 @@ impl Refusal {
     }
 }
 
-/// `text` with `secret` taken out: a server may repeat what it was sent. To be done before anything
-/// is cut, lest a part of it remain.
+/// `text` with `secret` taken out, as it is and as it stands in an address: a server may repeat what
+/// it was sent. To be done before anything is cut, lest a part of it remain.
 pub(super) fn without<'a>(text: &'a str, secret: &Secret) -> Cow<'a, str> {
-    if secret.is_empty() || !text.contains(secret.expose()) {
+    let plain = secret.expose();
+    if plain.is_empty() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.replace(secret.expose(), "***"))
+    let encoded = encode(plain);
+    if !text.contains(plain) && !text.contains(&encoded) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace(&encoded, MASK).replace(plain, MASK))
 }
 
 /// What an HTTP answer without a usable ticket means.
@@ -84,6 +99,10 @@ pub(super) fn of_answer(status: u16, wait: Option<Duration>, body: &str) -> Refu
             "DingTalk bans this machine's address for five minutes (status 1111): too many calls"
                 .to_owned(),
         );
+    }
+    if (200..300).contains(&status) {
+        let shape = shape(members.as_ref(), body);
+        return Refusal::retry(format!("the gateway granted no connection: {shape}"));
     }
     let said = match (code.as_str(), message.as_str()) {
         ("", "") => excerpt(body),
@@ -119,11 +138,19 @@ pub(super) fn of_answer(status: u16, wait: Option<Duration>, body: &str) -> Refu
         )),
         429 => retry(true),
         404 | 405 if from_dingtalk => Refusal::Park(format!("{reason}: check dingtalk.api_url")),
-        200 => Refusal::retry(format!(
-            "the gateway granted no connection: {}",
-            excerpt(body)
-        )),
         _ => retry(is_throttling(&code)),
+    }
+}
+
+/// What an answer consists of, without a word of it: it may hold a ticket that nobody has used.
+fn shape(members: Option<&Members<'_>>, body: &str) -> String {
+    let Some(members) = members else {
+        return format!("its answer of {} bytes is no JSON object", body.len());
+    };
+    let names: Vec<&str> = members.iter().map(|(name, _)| name).collect();
+    match names.as_slice() {
+        [] => "its answer is an empty object".to_owned(),
+        names => format!("its answer holds {}", excerpt(&names.join(", "))),
     }
 }
 
@@ -147,8 +174,10 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The beginning of a text on one line; markup and control characters become spaces.
+/// The beginning of a text on one line; markup and control characters become spaces, and tickets are
+/// masked.
 pub(super) fn excerpt(text: &str) -> String {
+    let text = without_tickets(text);
     let mut tag = false;
     let visible = text.chars().map(|c| {
         tag = c == '<' || (tag && c != '>');
@@ -165,6 +194,51 @@ pub(super) fn excerpt(text: &str) -> String {
         return "an empty body".to_owned();
     }
     line.chars().take(MAX_EXCERPT).collect()
+}
+
+/// `text` without the values of everything that is named a ticket.
+fn without_tickets(text: &str) -> String {
+    let names = text.to_ascii_lowercase();
+    let mut kept = String::with_capacity(text.len());
+    let mut done = 0;
+    for (at, name) in names.match_indices("ticket") {
+        let after = at + name.len();
+        // It may stand inside a value that is masked already.
+        let Some(rest) = text.get(after..).filter(|_| after >= done) else {
+            continue;
+        };
+        let Some(value) = value_after(rest) else {
+            continue;
+        };
+        kept.push_str(text.get(done..after + value.start).unwrap_or_default());
+        kept.push_str(MASK);
+        done = after + value.end;
+    }
+    kept.push_str(text.get(done..).unwrap_or_default());
+    kept
+}
+
+/// Where the value stands that begins a text after its name; `None` when none follows.
+fn value_after(text: &str) -> Option<Range<usize>> {
+    let mut value = text;
+    let encoded = |text| {
+        ENCODED_GAP
+            .iter()
+            .find_map(|&mark| str::strip_prefix(text, mark))
+    };
+    while let Some(next) = value.strip_prefix(GAP).or_else(|| encoded(value)) {
+        value = next;
+    }
+    let start = text.len() - value.len();
+    let gap = text.get(..start)?;
+    let assigned = gap.contains(['=', ':', '>', '%']);
+    let quote = gap.chars().next_back().filter(|c| matches!(c, '"' | '\''));
+    let ends = |c: char| match quote {
+        Some(quote) => c == quote,
+        None => c.is_whitespace() || ENDS.contains(&c),
+    };
+    let length = value.find(ends).unwrap_or(value.len());
+    (assigned && length > 0).then_some(start..start + length)
 }
 
 /// Codes of throttling (QPS before permission: a throttled app is told it is forbidden).
@@ -268,5 +342,22 @@ mod tests {
     #[test]
     fn a_long_answer_is_cut() {
         assert!(of_answer(500, None, &"x".repeat(9000)).reason().len() < 300);
+    }
+
+    #[test]
+    fn what_is_named_a_ticket_is_masked_and_the_rest_stays() {
+        for (said, masked) in [
+            ("wss://h/c?ticket=a%20b&x=1", "wss://h/c?ticket=***&x=1"),
+            ("to=%2Fc%3Fticket%3Da-b", "to=%2Fc%3Fticket%3D***"),
+            (r#"{"Ticket": "a b","x":1}"#, r#"{"Ticket": "***","x":1}"#),
+            (r#"{"ticket":"a-b","x":1}"#, r#"{"ticket":"***","x":1}"#),
+            ("ticket=ticket=a", "ticket=***"),
+            (
+                "a stale ticket, or two tickets: 3",
+                "a stale ticket, or two tickets: 3",
+            ),
+        ] {
+            assert_eq!(excerpt(said), masked);
+        }
     }
 }

@@ -2,10 +2,10 @@
 //! that none of them waits for another. Why it ended is its result; what follows is decided by the
 //! slot.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -28,6 +28,8 @@ use crate::message::Timestamp;
 /// Answers waiting for one socket. Above what a pipeline holds in flight, so that a burst of stored
 /// frames after a broker outage is answered whole; the memory is taken only when used.
 const ANSWER_BOUND: usize = 16 * 1024;
+/// Most bytes of a binary frame that is no text that are kept.
+const MAX_BINARY: usize = 1 << 20;
 /// Frames read in one go before the writer has its turn.
 const READ_BURST: u32 = 64;
 /// Above this many bytes a frame is large: it is bounded by its size, the others by their number.
@@ -188,10 +190,8 @@ impl Session {
             };
             self.pulse.beat();
             let text = match message {
-                Some(Ok(Message::Text(text))) => Some(text),
-                Some(Ok(Message::Binary(bytes))) => self.binary(bytes),
                 Some(Ok(Message::Close(frame))) => return End::of_goodbye(frame),
-                Some(Ok(_)) => None,
+                Some(Ok(message)) => text_of(message),
                 Some(Err(error)) => return End::of_read(&error),
                 None => return End::Lost("the end of the stream".to_owned()),
             };
@@ -201,22 +201,6 @@ impl Session {
                 return end;
             }
         }
-    }
-
-    /// A binary frame is undefined (stream-protocol.md, section 2): read when it holds text.
-    fn binary(&self, bytes: Bytes) -> Option<Utf8Bytes> {
-        let text = Utf8Bytes::try_from(bytes).ok();
-        let text = text.filter(|text| text.trim_start().starts_with('{'));
-        if text.is_none() {
-            self.context
-                .metrics
-                .frame_undecodable(&self.context.account);
-            tracing::warn!(
-                dingtalk.account = %self.context.account,
-                "ignored a binary frame that holds no json"
-            );
-        }
-        text
     }
 
     async fn take(
@@ -353,7 +337,7 @@ impl Session {
         }
         let (nowhere, _) = mpsc::channel(1);
         while let Some(Ok(message)) = stream.next().await {
-            let Message::Text(text) = message else {
+            let Some(text) = text_of(message) else {
                 continue;
             };
             let frame = Frame::decode(text);
@@ -365,5 +349,51 @@ impl Session {
                 return;
             }
         }
+    }
+}
+
+/// What a message says. A binary one is undefined (stream-protocol.md, section 2): read like any
+/// other when it is text. When it is none it cannot be read, and is kept so that a person can.
+fn text_of(message: Message) -> Option<Utf8Bytes> {
+    match message {
+        Message::Text(text) => Some(text),
+        Message::Binary(bytes) => {
+            let text = Utf8Bytes::try_from(bytes.clone());
+            Some(text.unwrap_or_else(|_| spelt_out(&bytes).into()))
+        }
+        Message::Close(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => None,
+    }
+}
+
+/// Bytes as text, each that is none as `\xff`; at most [`MAX_BINARY`] of them.
+fn spelt_out(bytes: &[u8]) -> String {
+    let kept = bytes.get(..MAX_BINARY).unwrap_or(bytes);
+    let mut text = String::with_capacity(kept.len());
+    // Writing to a String cannot fail.
+    for chunk in kept.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    if kept.len() < bytes.len() {
+        let _ = write!(text, " and {} bytes more", bytes.len() - kept.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_frame_that_is_no_text_can_be_read_by_a_person_and_is_bounded() {
+        let message = Message::binary([b"{ \xe9\x92\x89".as_slice(), &[0xff, b'}']].concat());
+        assert_eq!(text_of(message).unwrap().as_str(), "{ 钉\\xff}");
+        let message = Message::binary(vec![0xff; MAX_BINARY + 7]);
+        let text = text_of(message).unwrap();
+        assert!(text.ends_with(r"\xff and 7 bytes more"));
+        assert!(text.len() < 4 * MAX_BINARY + 32);
+        assert!(Frame::decode(text).is_undecodable());
     }
 }

@@ -66,11 +66,9 @@ impl Actor {
             ?reason,
             "card let go, its requests are delivered again"
         );
-        let cards = &self.sender.cards;
-        let waiting = cards.inboxes.abandon(&self.track);
-        for piece in self.aboard.drain(..).chain(waiting) {
-            cards.let_go(&piece, reason);
-        }
+        // What it was just working on went with the error.
+        self.aboard.clear();
+        drop(self.sender.cards.inboxes.abandon(&self.track));
         match reason {
             LetGo::Overtaken => (None, Served::Elsewhere),
             LetGo::Stopping => (None, Served::Here),
@@ -238,8 +236,10 @@ impl Actor {
         }
         if !feed.params.is_empty() {
             let call = Call::Update(param_strings(&feed.params), Default::default());
-            if let Err(error) = self.insist(&call, piece.ask.expires_at).await? {
-                return self.refused(piece, error).await;
+            match self.insist(&call, piece.ask.expires_at).await? {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return self.refused(piece, error).await,
+                None => return self.tell_expired(piece).await,
             }
         }
         let (sequence, key) = (piece.sequence(), piece.fingerprint());
@@ -343,8 +343,9 @@ impl Actor {
             private_strings(&update.private),
         );
         match self.insist(&call, piece.ask.expires_at).await? {
-            Ok(_) => self.tell_sent(piece).await,
-            Err(error) => self.refused(piece, error).await,
+            Some(Ok(_)) => self.tell_sent(piece).await,
+            Some(Err(error)) => self.refused(piece, error).await,
+            None => self.tell_expired(piece).await,
         }
     }
 

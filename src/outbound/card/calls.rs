@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::desk::LetGo;
 use super::super::trip::backoff;
@@ -30,11 +30,14 @@ pub(super) enum Call {
     Frame(CardFrame),
 }
 
+/// What DingTalk said; its key of the card in the chat, where it gives one.
+pub(super) type Answer = Result<Option<String>, ApiError>;
+
 /// Parameters that single users see, by staffId.
 pub(super) type PrivateParams = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Call {
-    async fn make(&self, api: &Api, track: &str) -> Result<Option<String>, ApiError> {
+    async fn make(&self, api: &Api, track: &str) -> Answer {
         match self {
             Self::Create(draft) => api.create_card(draft).await.map(|_| None),
             Self::Deliver(draft) => api.deliver_card(draft).await,
@@ -64,11 +67,13 @@ pub(super) struct Bill {
 }
 
 impl Actor {
-    /// Makes a call once, when the account is free. The account is held when DingTalk says so.
+    /// Makes a call once, when the account is free; `None` when `until` is over before it leaves. The
+    /// account is held when DingTalk says so.
     pub(super) async fn attempt(
         &mut self,
         call: &Call,
-    ) -> Result<Result<Option<String>, ApiError>, LetGo> {
+        until: Option<Timestamp>,
+    ) -> Result<Option<Answer>, LetGo> {
         let sender = &self.sender;
         let priority = self.priority;
         let free = async {
@@ -77,9 +82,8 @@ impl Actor {
             let pass = sender.gate.pass().await.paid(paid);
             (pass, sender.places.take(priority).await)
         };
-        let free = self.stop.run_until_cancelled(free).await;
-        let Some((pass, _place)) = free else {
-            return Err(LetGo::Stopping);
+        let Some((pass, _place)) = self.within(until, free).await? else {
+            return Ok(None);
         };
         let answer = Box::pin(call.make(&sender.api, &self.track)).await;
         self.bill.attempts = self.bill.attempts.saturating_add(1);
@@ -112,38 +116,57 @@ impl Actor {
                 }
             },
         }
-        Ok(answer)
+        Ok(Some(answer))
     }
 
-    /// Makes a call until DingTalk says yes or no, or `until` is over; an unknown outcome is an error
-    /// of class [`ErrorClass::Ambiguous`].
+    /// Makes a call until DingTalk says yes or no; `None` when `until` is over before. An unknown
+    /// outcome is an error of class [`ErrorClass::Ambiguous`]. Let go of only while nothing is under
+    /// way.
     pub(super) async fn insist(
         &mut self,
         call: &Call,
         until: Option<Timestamp>,
-    ) -> Result<Result<Option<String>, ApiError>, LetGo> {
+    ) -> Result<Option<Answer>, LetGo> {
         let mut refusals = 0;
         loop {
-            let error = match self.attempt(call).await? {
-                Ok(answer) => return Ok(Ok(answer)),
-                Err(error) => error,
+            let error = match self.attempt(call, until).await? {
+                Some(Err(error)) => error,
+                done @ (Some(Ok(_)) | None) => return Ok(done),
             };
             let wait = match verdict(error.class, Stage::Sending, Via::Card) {
                 Verdict::Again(wait) => wait,
                 // The gate or the toll waits.
                 Verdict::Hold(_) | Verdict::Exhausted => Duration::ZERO,
                 Verdict::Uncertain if call.is_harmless() && refusals < ANSWERLESS => Duration::ZERO,
-                Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => return Ok(Err(error)),
+                Verdict::Uncertain | Verdict::GiveUp | Verdict::Reroute => {
+                    return Ok(Some(Err(error)));
+                }
             };
-            if until.is_some_and(|until| until <= Timestamp::now()) {
-                return Ok(Err(error));
-            }
             let wait = self.growing(wait, refusals);
             refusals = refusals.saturating_add(1);
-            if self.stop.run_until_cancelled(sleep(wait)).await.is_none() {
-                return Err(LetGo::Stopping);
+            if self.within(until, sleep(wait)).await?.is_none() {
+                return Ok(None);
             }
         }
+    }
+
+    /// Waits for `step` while there is time; `None` when `until` is over. Nothing that `step` does has
+    /// left, so dropping it loses nothing.
+    async fn within<T>(
+        &self,
+        until: Option<Timestamp>,
+        step: impl Future<Output = T>,
+    ) -> Result<Option<T>, LetGo> {
+        let timed = async {
+            match until.map(|until| until.since(Timestamp::now())) {
+                // Not even what is ready at once.
+                Some(Duration::ZERO) => None,
+                Some(left) => timeout(left, step).await.ok(),
+                None => Some(step.await),
+            }
+        };
+        let waited = self.stop.run_until_cancelled(timed).await;
+        waited.ok_or(LetGo::Stopping)
     }
 
     /// A wait of at least `least`, longer with every refusal in a row.

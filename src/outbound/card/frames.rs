@@ -70,9 +70,11 @@ impl Actor {
                 end: ending.map_or(FrameEnd::Open, Ending::frame),
             }),
         };
-        match self.attempt(&call).await? {
-            Ok(_) => self.accepted(&fitted).await,
-            Err(error) => self.not_accepted(error).await,
+        // It says what many asked, and has no time of its own.
+        match self.attempt(&call, None).await? {
+            Some(Ok(_)) => self.accepted(&fitted).await,
+            Some(Err(error)) => self.not_accepted(error).await,
+            None => Ok(()),
         }
     }
 
@@ -126,7 +128,7 @@ impl Actor {
             // It may be of no use, but a card that is left alone spins for ever.
             let status = [(FLOW_STATUS.to_owned(), FAILED.to_owned())];
             let call = Call::Update(status.into_iter().collect(), Default::default());
-            let _ = self.attempt(&call).await?;
+            let _ = self.attempt(&call, None).await?;
             if let Some(record) = &mut self.record {
                 record.broke = true;
             }

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::super::claim::Hold;
-use super::super::held::Held;
 use super::super::receipt::Matter;
 use super::super::resolve::Key;
 use super::ask::{Ask, Step};
+use super::grip::Grip;
 use super::names::fingerprint;
 use crate::message::{AccountName, Priority, Timestamp};
 
-/// One request that concerns a card.
+/// One request that concerns a card. Dropped before it has its end it is let go.
 #[derive(Debug)]
 pub(super) struct Piece {
     /// The request.
-    pub(super) held: Arc<Held>,
+    pub(super) grip: Grip,
     /// Its idempotency key.
     pub(super) key: Key,
     /// What it asks.
@@ -30,10 +30,10 @@ pub(super) struct Piece {
 
 impl Piece {
     /// A request, and what is ready when it may leave its lane.
-    pub(super) fn new(held: Arc<Held>, key: Key, ask: Ask) -> (Self, oneshot::Receiver<()>) {
+    pub(super) fn new(grip: Grip, key: Key, ask: Ask) -> (Self, oneshot::Receiver<()>) {
         let (lane, left) = oneshot::channel();
         let piece = Self {
-            held,
+            grip,
             key,
             ask: Box::new(ask),
             hold: None,
@@ -44,7 +44,7 @@ impl Piece {
 
     /// Stream sequence.
     pub(super) fn sequence(&self) -> u64 {
-        self.held.published.publication.seq
+        self.grip.published().publication.seq
     }
 
     /// What stands for the key that its caller gave it; a key made from the sequence has no copies.
@@ -57,8 +57,8 @@ impl Piece {
         Matter {
             account,
             id: &self.key.id,
-            published: &self.held.published,
-            subject: Some(&self.held.published.subject),
+            published: self.grip.published(),
+            subject: Some(&self.grip.published().subject),
         }
     }
 

@@ -10,6 +10,7 @@ mod ask;
 mod calls;
 mod closing;
 mod frames;
+mod grip;
 mod inbox;
 mod names;
 mod opening;
@@ -27,7 +28,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Parts;
-use super::desk::LetGo;
 use super::floor::Running;
 use super::held::{Held, Shelf};
 use super::journey::{Sender, Served};
@@ -35,6 +35,7 @@ use super::resolve::Key;
 use crate::message::{AccountName, Timestamp};
 use crate::telemetry::CardChats;
 use actor::Actor;
+use grip::{Grip, Released};
 use inbox::{Inboxes, Piece};
 use record::{Album, Record};
 
@@ -48,8 +49,7 @@ pub(super) struct Cards {
     chats: CardChats,
     inboxes: Inboxes,
     shelf: Arc<Shelf>,
-    /// What was let go because the bridge stops, to be given back.
-    released: Mutex<Vec<Arc<Held>>>,
+    released: Arc<Released>,
     /// Actors and sweeps that the run loop has not taken over yet.
     hatched: Hatched,
 }
@@ -72,7 +72,7 @@ impl Cards {
             chats: parts.card_chats.clone(),
             inboxes: Inboxes::default(),
             shelf: Arc::default(),
-            released: Mutex::default(),
+            released: Arc::default(),
             hatched: Hatched::default(),
         }
     }
@@ -104,19 +104,10 @@ impl Cards {
         }
     }
 
-    /// Lets go of a piece without an end: it is delivered again.
-    fn let_go(&self, piece: &Piece, reason: LetGo) {
-        let held = self.shelf.remove(piece.sequence());
-        match reason {
-            LetGo::Stopping => {
-                let released = self.released.lock();
-                released
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend(held);
-            }
-            // Whoever has it too keeps it.
-            LetGo::Overtaken => {}
-        }
+    /// Takes hold of a request for its card.
+    fn grip(&self, held: &Arc<Held>, stop: &CancellationToken) -> Grip {
+        let places = (Arc::clone(&self.shelf), Arc::clone(&self.released));
+        Grip::new(Arc::clone(held), places, stop.clone())
     }
 
     /// What the account holds, in lanes and aboard cards.
@@ -126,8 +117,7 @@ impl Cards {
 
     /// What was let go since the last time because the bridge stops.
     pub(super) fn released(&self) -> Vec<Arc<Held>> {
-        let released = self.released.lock();
-        std::mem::take(&mut *released.unwrap_or_else(PoisonError::into_inner))
+        self.released.take()
     }
 }
 
@@ -138,7 +128,7 @@ pub(super) async fn board(
     stop: &CancellationToken,
 ) -> Served {
     let track = ask.track.clone();
-    let (piece, left) = Piece::new(Arc::clone(held), key, ask);
+    let (piece, left) = Piece::new(sender.cards.grip(held, stop), key, ask);
     if !sender.cards.inboxes.push(piece) {
         // An error says the same: the piece left its card, and so its lane.
         let _ = left.await;

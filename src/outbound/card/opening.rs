@@ -12,7 +12,7 @@ use super::super::receipt::Cause;
 use super::super::resolve::Refusal;
 use super::actor::Actor;
 use super::ask::{Chat, Step};
-use super::calls::Call;
+use super::calls::{Answer, Call};
 use super::inbox::{Mode, Piece};
 use super::names::private_strings;
 use super::record::{Phase, Record};
@@ -139,7 +139,7 @@ impl Actor {
             record.remember(piece.sequence(), piece.fingerprint());
         }
         self.write().await?;
-        self.settle(&piece, done.dead).await;
+        piece.grip.settle(done.dead).await;
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl Actor {
             Claim::Ended(done) => {
                 let matter = piece.matter(&sender.account);
                 Box::pin(sender.desk.close(&matter, &done)).await?;
-                self.settle(&piece, done.dead).await;
+                piece.grip.settle(done.dead).await;
                 Ok(None)
             }
             Claim::Mine(hold) => {
@@ -209,30 +209,24 @@ impl Actor {
         }
         self.write().await?;
         let until = piece.ask.expires_at;
-        let created = self.insist(&Call::Create(draft.clone()), until).await?;
-        if let Err(error) = created {
-            return self.no_card(piece, error).await;
+        match self.insist(&Call::Create(draft.clone()), until).await? {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return self.no_card(piece, Some(error)).await,
+            None => return self.no_card(piece, None).await,
         }
-        self.enter(Phase::Delivering {
-            since: Timestamp::now(),
-        })
-        .await?;
-        if let Some(record) = &self.record {
-            // Before anybody can press a button on it.
-            self.sender.cards.place(&self.track, record);
-        }
-        match self.insist(&Call::Deliver(draft), until).await? {
-            Ok(carrier) => {
+        match self.deliver(draft, until).await? {
+            Some(Ok(carrier)) => {
                 if let Some(record) = &mut self.record {
                     record.carrier = carrier;
                 }
             }
-            Err(error) if error.class == ErrorClass::Ambiguous => {
+            Some(Err(error)) if error.class == ErrorClass::Ambiguous => {
                 if let Some(record) = &mut self.record {
                     record.doubt = true;
                 }
             }
-            Err(error) => return self.no_card(piece, error).await,
+            Some(Err(error)) => return self.no_card(piece, Some(error)).await,
+            None => return self.no_card(piece, None).await,
         }
         self.enter(Phase::Standing).await?;
         self.next_frame = Instant::now();
@@ -244,18 +238,43 @@ impl Actor {
         Ok(Ok(Some(piece)))
     }
 
+    /// Shows the card that was created.
+    async fn deliver(
+        &mut self,
+        draft: CardDraft,
+        until: Option<Timestamp>,
+    ) -> Result<Option<Answer>, LetGo> {
+        self.enter(Phase::Delivering {
+            since: Timestamp::now(),
+        })
+        .await?;
+        if let Some(record) = &self.record {
+            // Before anybody can press a button on it.
+            self.sender.cards.place(&self.track, record);
+        }
+        let shown = self.insist(&Call::Deliver(draft), until).await;
+        if shown.is_err() {
+            // It only waited for its turn: whoever goes on need not doubt that.
+            self.enter(Phase::Creating).await?;
+        }
+        shown
+    }
+
+    /// Nobody sees anything, as DingTalk refused it for good or the time of the piece is over.
     async fn no_card(
         &mut self,
         piece: Piece,
-        error: ApiError,
+        error: Option<ApiError>,
     ) -> Result<Result<Option<Piece>, (Piece, NoCard)>, LetGo> {
-        // Nobody sees anything; the next request begins anew.
+        // The next request begins anew.
         self.enter(Phase::Creating).await?;
-        if piece.is_over() {
-            self.tell_expired(piece).await?;
-            return Ok(Ok(None));
+        match error {
+            Some(error) if !piece.is_over() => Ok(Err((piece, NoCard::Refused(error)))),
+            Some(_) | None => {
+                self.tell_expired(piece).await?;
+                Ok(Ok(None))
+            }
         }
-        Ok(Err((piece, NoCard::Refused(error))))
     }
 
     async fn enter(&mut self, phase: Phase) -> Result<(), LetGo> {

@@ -33,7 +33,7 @@ impl Actor {
             return Ok(());
         };
         for piece in self.aboard.iter().filter(|piece| !piece.ask.ends()) {
-            let published = &piece.held.published;
+            let published = piece.grip.published();
             let owed = |owed: &Owed| owed.publication == published.publication;
             if !record.owed.iter().any(owed) {
                 record.owed.push(Owed {
@@ -51,7 +51,7 @@ impl Actor {
         self.write().await?;
         let (closing, kept) = self.part_aboard();
         for piece in kept {
-            self.settle(&piece, None).await;
+            piece.grip.settle(None).await;
         }
         self.aboard = closing;
         let owed = self.record.as_ref().map_or(0, |record| record.owed.len());
@@ -141,17 +141,10 @@ impl Actor {
         let closing = self.aboard.iter().position(|piece| piece.ask.ends());
         let mut closing = closing.map(|at| self.aboard.swap_remove(at));
         let hold = closing.as_mut().and_then(|piece| piece.hold.take());
-        let sent = Box::pin(self.send_plain((closing.as_ref(), hold), text)).await;
-        let done = match sent {
-            Ok(done) => done,
-            Err(reason) => {
-                self.aboard.extend(closing);
-                return Err(reason);
-            }
-        };
+        let done = Box::pin(self.send_plain((closing.as_ref(), hold), text)).await?;
         self.all_said(told(&done.receipt)).await?;
         if let Some(piece) = closing {
-            self.settle(&piece, done.dead).await;
+            piece.grip.settle(done.dead).await;
         }
         Ok(())
     }
@@ -237,7 +230,7 @@ impl Actor {
         let payload = serde_json::to_vec(request).unwrap_or_default().into();
         match piece {
             Some(piece) => {
-                let published = &piece.held.published;
+                let published = piece.grip.published();
                 let typed = |name: &str| name.eq_ignore_ascii_case(header::CONTENT_TYPE);
                 let mut headers = published.headers.clone();
                 headers.retain(|(name, _)| !typed(name));

@@ -11,6 +11,7 @@ use super::super::resolve::Refusal;
 use super::actor::Actor;
 use super::calls::Bill;
 use super::inbox::Piece;
+use super::record::Phase;
 use crate::message::{DeadReason, Outcome, Priority, Via};
 use tracing::info;
 
@@ -46,14 +47,23 @@ impl Actor {
         (Outcome::Uncertain, Some(cause))
     }
 
+    /// Tells one that its time is over; the card that it was to create may be created by another.
     pub(super) async fn tell_expired(&mut self, piece: Piece) -> Result<(), LetGo> {
+        let sequence = piece.sequence();
         let at = piece.ask.expires_at.map(|at| at.to_string());
         let cause = Cause {
             code: DeadReason::Expired.as_str().to_owned(),
             message: format!("its time was over at {}", at.unwrap_or_default()),
             cure: None,
         };
-        self.tell(piece, (Outcome::Expired, Some(cause))).await
+        self.tell(piece, (Outcome::Expired, Some(cause))).await?;
+        match &mut self.record {
+            Some(record) if record.phase == Phase::Creating && record.opener == Some(sequence) => {
+                record.opener = None;
+                self.write().await
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) async fn tell_refused(
@@ -74,7 +84,7 @@ impl Actor {
         let sender = &self.sender;
         sender.desk.metrics.request_duplicate(&sender.account);
         info!(dingtalk.account = %sender.account, request.id = %piece.key.id, "request was published before");
-        self.settle(&piece, None).await;
+        piece.grip.settle(None).await;
     }
 
     /// Tells one, with the cost of all calls since the last receipt.
@@ -83,11 +93,7 @@ impl Actor {
         if self.aboard.is_empty() {
             self.priority = Priority::Normal;
         }
-        let told = Box::pin(self.write_end(&mut piece, end, bill)).await;
-        if told.is_err() {
-            self.aboard.push(piece);
-        }
-        told
+        Box::pin(self.write_end(&mut piece, end, bill)).await
     }
 
     /// Tells all aboard the same.
@@ -96,7 +102,6 @@ impl Actor {
         let mut aboard = std::mem::take(&mut self.aboard);
         self.priority = Priority::Normal;
         let newest = aboard.iter().map(Piece::sequence).max();
-        let mut told = Ok(());
         for some in aboard.chunks_mut(AT_ONCE) {
             let mut ends = Vec::with_capacity(AT_ONCE);
             for piece in some {
@@ -104,16 +109,12 @@ impl Actor {
                 let bill = if is_newest { bill } else { Bill::default() };
                 ends.push(Box::pin(self.write_end(piece, end.clone(), bill)));
             }
-            told = join_all(ends).await.into_iter().collect();
-            if told.is_err() {
-                break;
-            }
+            join_all(ends)
+                .await
+                .into_iter()
+                .collect::<Result<(), LetGo>>()?;
         }
-        if told.is_err() {
-            // Those who were told are acknowledged, and off the shelf.
-            self.aboard = aboard;
-        }
-        told
+        Ok(())
     }
 
     async fn write_end(&self, piece: &mut Piece, end: End, bill: Bill) -> Result<(), LetGo> {
@@ -158,13 +159,7 @@ impl Actor {
             }
         };
         desk.close(&matter, &done).await?;
-        self.settle(piece, done.dead).await;
+        piece.grip.settle(done.dead).await;
         Ok(())
-    }
-
-    /// Acknowledges a piece and takes it off the shelf.
-    pub(super) async fn settle(&self, piece: &Piece, dead: Option<DeadReason>) {
-        piece.held.settle(dead).await;
-        self.sender.cards.shelf.remove(piece.sequence());
     }
 }

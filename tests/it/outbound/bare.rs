@@ -1,10 +1,11 @@
 //! The bare subjects, and requests that nobody serves.
 
 use nats_dingtalk::message::{DeadReason, Kind, Outcome};
+use nats_dingtalk::outbound::Served;
 use nats_dingtalk::sim::Message;
 use serde_json::json;
 
-use super::stage::Stage;
+use super::stage::{Stage, account, app_of};
 
 const GROUP: &str = "cid6KeBBLoveMJOGXoYKF5x7EeiodoA==";
 
@@ -129,6 +130,24 @@ async fn a_bare_request_without_a_chat_that_can_be_told_is_refused() {
     );
     stage.done().await;
     assert_eq!(stage.dead().await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_a_request_that_came_before_the_consumer_of_its_account_waits_for_it() {
+    let stage = Stage::open(&["sales"]).await;
+    let served = Served::default();
+    served.set([(account("sales"), app_of("sales"))]);
+    stage.start_strays_serving(served);
+    let early = json!({"id": "early", "text": "early"});
+    stage.publish(".sales.user.u1", early).await;
+    let astray = json!({"id": "astray", "text": "astray"});
+    stage.publish(".nobody.user.u1", astray).await;
+    // Whoever gave that one up saw the other one as often.
+    let receipt = stage.receipt("nobody", "astray").await;
+    assert_eq!(receipt.code.as_deref(), Some(DeadReason::Unserved.as_str()));
+    let _line = stage.start("sales");
+    let receipt = stage.receipt("sales", "early").await;
+    assert_eq!(receipt.outcome, Outcome::Sent);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,12 @@
 mod astray;
 mod backlog;
 mod bare;
+mod card_holds;
 mod cards;
 mod faults;
 mod many;
 mod media;
+mod overtaken;
 mod requests;
 mod sessions;
 mod stage;

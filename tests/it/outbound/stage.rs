@@ -193,9 +193,15 @@ impl Stage {
 
     /// Starts the sweep.
     pub(super) fn start_strays(&self) {
+        self.start_strays_serving(Served::default());
+    }
+
+    /// Starts the sweep of a bridge that serves these accounts.
+    pub(super) fn start_strays_serving(&self, served: Served) {
         let strays = Strays::new(
             &self.broker,
             self.subjects.clone(),
+            served,
             self.metrics.clone(),
             timings(),
         );

@@ -66,7 +66,7 @@ pub(super) struct Bucket {
     top: f64,
     /// Learned rate.
     rate: f64,
-    /// When the youngest tokens were taken, oldest first; at most `top` of them.
+    /// When the tokens were taken that may not be back, oldest first; at most `top` of them.
     taken: VecDeque<Instant>,
     /// Tokens that this replica holds; `None`: all of them.
     part: Option<usize>,
@@ -153,13 +153,20 @@ impl Bucket {
                 return Err(Wait(raised));
             }
         }
-        // The cast is of a small whole number.
-        let most = self.top.ceil().max(1.0) as usize;
-        while self.taken.len() >= most {
-            self.taken.pop_front();
-        }
+        self.forget(now);
         self.taken.push_back(now);
         Ok(())
+    }
+
+    /// Forgets tokens that are back at any rate that may be learned, and leaves room for one.
+    fn forget(&mut self, now: Instant) {
+        // The cast is of a small whole number.
+        let most = self.top.ceil().max(1.0) as usize;
+        let longest = Duration::from_secs_f64(GUARD / SLOWEST.min(self.top));
+        let back = |at: &Instant| now.saturating_duration_since(*at) >= longest;
+        while self.taken.len() >= most || self.taken.front().is_some_and(back) {
+            self.taken.pop_front();
+        }
     }
 
     /// Tokens of the whole lane; the cast is of a small whole number.
@@ -326,4 +333,20 @@ fn from_wall(at: Timestamp, now: Instant, today: Timestamp) -> Instant {
     let ahead = at.since(today).min(LONGEST_MUTE);
     let behind = today.since(at);
     (now + ahead).checked_sub(behind).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_are_back_are_forgotten_however_high_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(100_000.0, start);
+        for call in 0..10_000_u32 {
+            let now = start + Duration::from_millis(10) * call;
+            assert_eq!(bucket.take(now), Ok(()), "call {call}");
+        }
+        assert!(bucket.taken.len() <= 106, "{}", bucket.taken.len());
+    }
 }
