@@ -24,19 +24,19 @@ bench: ## Speed and size, beside a bare loop and the official SDKs, into docs/pe
 guard: ## The hot path's instructions against their baseline (RENEW=1 writes it anew); needs valgrind
 	@RENEW="$(RENEW)" scripts/guard
 
-chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, LIST=1)
+chaos: ## The loss ledger: all breaks under load, then the books are settled (FULL=1, ONLY=rows, SEED=n, LIST=1, SOAK=1, FUZZ_SECONDS=0)
 	@server=$$(scripts/nats-server) && \
 	$(if $(SOAK),,cargo build --locked --quiet --features failpoints && \
 	mkdir -p target/armed && cp -f target/debug/nats-dingtalk target/armed/ &&) \
 	BRIDGE_TEST_NATS_SERVER="$$server" \
 	$(if $(SOAK),,CHAOS_ARMED_BRIDGE="$$PWD/target/armed/nats-dingtalk") \
 	cargo bench --locked --profile $(or $(PROFILE),dev) --bench chaos
-	$(if $(filter 0,$(FUZZ_SECONDS)),,@SECONDS_EACH=$(or $(FUZZ_SECONDS),20) scripts/fuzz)
+	$(if $(or $(LIST),$(SOAK),$(filter 0,$(FUZZ_SECONDS))),,@SECONDS_EACH=$(or $(FUZZ_SECONDS),20) scripts/fuzz)
 
 fuzz: ## Every way in, fuzzed for SECONDS=60 each; needs a C++ compiler beside Rust
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz
 
-lint: ## Format, clippy, docs, licences
+lint: ## Format, clippy, docs
 	@cargo fmt --check
 	@cargo clippy --locked --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Where the configuration and the broker are.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct BrokerArgs {
-    /// Configuration file [default: ./nats-dingtalk.toml, else /etc/nats-dingtalk/config.toml]
+    /// Configuration file [default: NATS_DINGTALK_CONFIG, else ./nats-dingtalk.toml, else /etc/nats-dingtalk/config.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Broker, instead of nats.url; no user or password here, a command line is public

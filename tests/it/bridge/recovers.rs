@@ -2,9 +2,12 @@
 
 use async_nats::jetstream::stream::DiscardPolicy;
 use nats_dingtalk::sim::{Burst, Fault, GROUP_SEND_PATH, Message};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 
 use crate::support::bridge::CLIENT_ID;
+use crate::support::nats::Nats;
+use crate::support::sections;
 use crate::support::wait;
 use crate::support::world::{GROUP, World, options};
 
@@ -17,6 +20,36 @@ async fn limit(world: &World, messages: i64) {
     config.max_messages = messages;
     config.discard = DiscardPolicy::New;
     jetstream.update_stream(config).await.unwrap();
+}
+
+/// Limits the size of a single message in the inbound stream; -1 lifts the limit.
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+async fn limit_size(world: &World, bytes: i32) {
+    let jetstream = world.nats.jetstream().await;
+    let stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
+    let mut config = stream.cached_info().config.clone();
+    config.max_message_size = bytes;
+    jetstream.update_stream(config).await.unwrap();
+}
+
+/// Says something to the group and waits until it is acknowledged.
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+async fn say(world: &World, text: &str) {
+    let said = Message::in_group(GROUP, "u", text);
+    let id = world.sim.say(CLIENT_ID, said).await.unwrap();
+    world.sim.acked(&id).await.unwrap();
+}
+
+/// The body that a claim names.
+#[expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+async fn object(world: &World, claim: &Value) -> Value {
+    let jetstream = world.nats.jetstream().await;
+    let store = jetstream.get_object_store("DINGTALK_OBJECTS").await;
+    let store = store.unwrap();
+    let mut object = store.get(claim.as_str().unwrap()).await.unwrap();
+    let mut body = Vec::new();
+    object.read_to_end(&mut body).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
 }
 
 async fn frames(world: &World, name: &str, labels: &[&str]) -> f64 {
@@ -151,6 +184,115 @@ async fn p6_a_frame_whose_id_no_subject_can_hold_is_a_dead_letter_and_stops_no_o
     let detail = dead[0].body["detail"].as_str().unwrap();
     assert!(detail.contains("1024"), "{detail}");
     assert_eq!(world.stored("DINGTALK_INBOUND", 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn p3_a_message_that_the_stream_never_takes_keeps_its_body_and_holds_up_nobody() {
+    let world = World::start_with(options(), |setup| setup.account("connections = 1")).await;
+    let long = "x".repeat(30_000);
+    // The claim of a long message is taken, and in its place.
+    limit_size(&world, 10_000).await;
+    say(&world, &long).await;
+    say(&world, "behind it").await;
+    let stored = world.stored("DINGTALK_INBOUND", 2).await;
+    let claim = &stored[0].body["raw"]["claim"];
+    assert_eq!(claim, stored[0].header("Dingtalk-Claim"));
+    assert_eq!(stored[0].body["chat"]["id"], GROUP);
+    assert_eq!(object(&world, claim).await["message"]["text"], long);
+    assert_eq!(stored[1].body["message"]["text"], "behind it");
+    // Not even a claim is taken: a dead letter names what holds the message.
+    limit_size(&world, 100).await;
+    say(&world, "never taken").await;
+    let dead = world.stored("DINGTALK_DEAD", 1).await;
+    assert_eq!(dead[0].body["reason"], "too-large");
+    assert_eq!(dead[0].header("Dingtalk-Dead-Reason"), "too-large");
+    assert_eq!(dead[0].body["subject"], stored[1].subject);
+    let detail = dead[0].body["detail"].as_str().unwrap();
+    assert!(detail.contains("10054"), "{detail}");
+    let whole = object(&world, &dead[0].body["payload"]["claim"]).await;
+    assert_eq!(whole["message"]["text"], "never taken");
+    limit_size(&world, -1).await;
+    say(&world, "after that").await;
+    let stored = world.stored("DINGTALK_INBOUND", 3).await;
+    assert_eq!(stored[2].body["message"]["text"], "after that");
+    wait::until_true("an empty spool", async || {
+        let records = "nats_dingtalk_spool_records";
+        world.bridge.metric(records, &[]).await == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_that_refuses_single_messages_is_refused_at_the_start_with_its_cure() {
+    let nats = Nats::start().await;
+    nats.broker().await;
+    let jetstream = nats.jetstream().await;
+    let stream = jetstream.get_stream("DINGTALK_INBOUND").await.unwrap();
+    let fit = stream.cached_info().config.clone();
+    let mut small = fit.clone();
+    small.max_message_size = 65_536;
+    let mut each = fit;
+    each.discard = DiscardPolicy::New;
+    each.max_messages_per_subject = 10;
+    each.discard_new_per_subject = true;
+    for (config, cure) in [
+        (small, "nats stream edit DINGTALK_INBOUND --max-msg-size=-1"),
+        (
+            each,
+            "nats stream edit DINGTALK_INBOUND --no-discard-per-subject",
+        ),
+    ] {
+        jetstream.update_stream(config).await.unwrap();
+        let broker = nats.unprepared(&sections::nats()).await;
+        let error = broker.prepare().await.unwrap_err().to_string();
+        assert!(error.contains(cure), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn p6_the_letter_of_a_frame_without_data_holds_the_frame_and_no_session_webhook() {
+    let world = World::start_with(options(), |setup| setup.account("connections = 1")).await;
+    let link = world.sim.connected(CLIENT_ID, 1).await.unwrap()[0];
+    let webhook = "https://oapi.dingtalk.com/robot/sendBySession?session=canary";
+    let (app, on) = (CLIENT_ID.to_owned(), Some(link));
+    world
+        .sim
+        .inject(Fault::Garbage {
+            app: app.clone(),
+            link: on,
+        })
+        .await
+        .unwrap();
+    world
+        .sim
+        .inject(Fault::Binary { app, link: on })
+        .await
+        .unwrap();
+    let empty = json!({
+        "type": "CALLBACK", "sessionWebhook": webhook, "note": "kept",
+        "headers": {"topic": "/v1.0/im/bot/messages/get", "messageId": "empty"},
+    });
+    let torn = format!(r#"{{"type":"CALLBACK","data":"{{\"sessionWebhook\":\"{webhook}\",\"te"#);
+    for text in [&empty.to_string(), &torn] {
+        world.sim.push_text(CLIENT_ID, on, text).await.unwrap();
+    }
+    let dead = world.stored("DINGTALK_DEAD", 4).await;
+    let payloads: Vec<&Value> = dead.iter().map(|letter| &letter.body["payload"]).collect();
+    assert_eq!(payloads[0], "not json {\"\0");
+    assert_eq!(payloads[1], "\0\\x9f\\x92\\x96");
+    assert_eq!(payloads[2]["note"], "kept");
+    assert_eq!(payloads[2]["headers"]["messageId"], "empty");
+    let text = payloads[3].as_str().unwrap();
+    assert!(text.ends_with(r#"\"te"#), "{text}");
+    for letter in &dead {
+        assert_eq!(letter.body["reason"], "undecodable");
+        let body = letter.body.to_string();
+        assert!(
+            !body.contains("canary"),
+            "a webhook left the bridge: {body}"
+        );
+    }
+    assert_eq!(frames(&world, "undecodable_total", &[]).await, 4.0);
 }
 
 #[tokio::test]

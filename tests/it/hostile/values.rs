@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{BOT, resident};
 use crate::support::bridge::{Bridge, CLIENT_ID, PROGRAM};
 use crate::support::wait;
-use crate::support::world::{Stored, World};
+use crate::support::world::{Stored, World, options};
 
 const MANAGER: &str = "dingtalk.outbound.sales.user.manager1";
 /// Ids and texts that break out of headers, lines, paths, terminals and sight.
@@ -196,6 +196,44 @@ async fn messages_around_the_largest_payload_are_kept_and_requests_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_and_ids_of_megabytes_are_kept_and_hold_up_nobody() {
+    let world = World::start_with(options(), |setup| setup.account("connections = 1")).await;
+    let long = "钉".repeat(600_000);
+    let push = async |data: Value| {
+        let push = Push::new(CLIENT_ID, "CALLBACK", BOT, data.to_string());
+        world.sim.push(push).await.unwrap();
+    };
+    // Nothing beside the claim may be as long as the frame,
+    push(json!({
+        "msgId": "title", "conversationType": "2", "conversationId": "cid", "conversationTitle": long,
+        "senderStaffId": "u", "senderNick": "n", "msgtype": "text", "text": {"content": "hi"},
+    }))
+    .await;
+    // nor may the subject that a dead letter was meant for.
+    push(json!({
+        "msgId": "chat", "conversationType": "2", "conversationId": long, "msgtype": "text",
+        "text": {"content": "hi"},
+    }))
+    .await;
+    let said = Message::to_bot("manager1", "behind them");
+    world.sim.say(CLIENT_ID, said).await.unwrap();
+    let all = inbound_of(&world, 2).await;
+    assert_eq!(all[0].body["id"], format!("{CLIENT_ID}:title"));
+    assert_eq!(all[0].body["sender"]["nick"], "n");
+    assert!(all[0].body["chat"].is_null(), "{}", all[0].body);
+    let reply = &all[0].body["reply"]["subject"];
+    assert_eq!(reply, "dingtalk.outbound.sales.group.cid");
+    assert!(!all[0].header("Dingtalk-Claim").is_empty());
+    assert_eq!(all[1].body["message"]["text"], "behind them");
+    let dead = world.stored("DINGTALK_DEAD", 1).await;
+    assert_eq!(dead[0].body["reason"], "undecodable");
+    let subject = dead[0].body["subject"].as_str().unwrap();
+    assert!(subject.len() < 4096, "{}", subject.len());
+    let claim = &dead[0].body["payload"]["claim"];
+    assert_eq!(claim, dead[0].header("Dingtalk-Claim"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_beyond_every_limit_ends_its_connection_and_delays_no_other() {
     let world = World::start().await;
     let before = resident(&world.bridge);
@@ -253,6 +291,7 @@ async fn json_bombs_of_megabytes_are_stored_without_growing_over_time() {
                 "{}",
                 stored.subject
             );
+            assert_eq!(stored.body["kind"], "user", "{}", stored.subject);
         }
         let now = resident(&world.bridge);
         assert!(

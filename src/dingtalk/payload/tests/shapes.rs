@@ -478,3 +478,21 @@ fn a_frame_whose_type_is_missing_is_known_by_its_topic() {
     assert_eq!(line(&read(&list)), format!("other {BOT} | unreadable"));
     assert_eq!(read(&list).raw, "[1]");
 }
+
+#[test]
+fn of_a_frame_without_data_everything_is_kept_but_its_webhook() {
+    let url = "https://oapi.dingtalk.com/robot/sendBySession?session=0a1b";
+    for (text, kept) in [
+        ("no json".to_owned(), r#""no json""#),
+        (format!("torn {url}"), r#""torn ""#),
+        (
+            format!(r#"{{"headers":{{"topic":"{BOT}"}},"sessionWebhook":"{url}","note":1.50}}"#),
+            r#"{"headers":{"topic":"BOT"},"note":1.50}"#,
+        ),
+    ] {
+        let frame = Frame::decode(text.into());
+        let reading = read(&frame);
+        assert!(!reading.readable);
+        assert_eq!(reading.raw, kept.replace("BOT", BOT));
+    }
+}
