@@ -82,7 +82,7 @@ impl Claims {
         if named(&message, header::DEAD_REASON) == Some(DeadReason::TooLarge.as_str()) {
             return Err(refusal);
         }
-        error!(nats.subject = message.subject, object = key, %refusal, "the broker never takes this message, kept as a dead letter");
+        error!(nats.subject = message.subject, nats.object = key, %refusal, "the broker never takes this message, kept as a dead letter");
         Ok(self.letter(&message, key, &refusal))
     }
 

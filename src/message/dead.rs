@@ -28,7 +28,7 @@ pub enum DeadReason {
     Refused,
     /// The frame could not be read.
     Undecodable,
-    /// It was too large for the broker and the object store would not take it.
+    /// It was too large for the broker, and so was what would have named it.
     TooLarge,
 }
 

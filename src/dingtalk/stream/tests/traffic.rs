@@ -112,6 +112,9 @@ async fn no_frame_ends_a_session_however_odd_it_is() {
     )
     .await
     .unwrap();
+    let spelt = link.delivery().await;
+    assert_eq!(spelt.frame.text.as_str(), r"\xff\xfe");
+    assert!(!spelt.ticket.answer(Ack::Done));
     assert_eq!(link.delivery().await.frame.message_id.as_deref(), Some("b"));
 
     // In three fragments.
