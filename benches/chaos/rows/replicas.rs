@@ -21,6 +21,10 @@ pub(super) fn rows() -> Vec<Scenario> {
         })
         .with_takeover()
         .noting(super::STOPPED),
+        full("two replicas, broker killed and back at once", |rng| {
+            staged(replicas(2), rng, broker_restarted)
+        })
+        .with_takeover(),
         full("three replicas, kill -9 of the sending one", |rng| {
             staged(replicas(3), rng, sender_killed)
         })
@@ -60,6 +64,19 @@ async fn sender_killed(stage: &mut Stage) {
     let sender = sender(stage).await;
     stage.between(100, 1500).await;
     stage.kill(sender);
+    stage.over();
+}
+
+/// Both race for the pin while the one that had it holds requests.
+async fn broker_restarted(stage: &mut Stage) {
+    slow_sends(stage).await;
+    sender(stage).await;
+    for _ in 0..3 {
+        stage.between(100, 1500).await;
+        stage.brokers.nodes[0].kill();
+        stage.brokers.nodes[0].restart().await;
+        stage.all_ready().await;
+    }
     stage.over();
 }
 
