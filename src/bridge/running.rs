@@ -173,12 +173,16 @@ impl Running {
 
     /// Brings the streams and the accounts up, and keeps watch until the drain begins.
     pub(super) async fn supervise(&mut self, stop: &Stop, reload: &Reload) -> Outcome {
-        let broker = self.broker.clone();
+        let (broker, drain) = (self.broker.clone(), stop.drain.clone());
         let ready = Arc::new(Notify::new());
         let prepared = Arc::clone(&ready);
         self.start(Task::Streams, async move {
-            broker.prepare().await?;
-            prepared.notify_one();
+            // A broker that never came would hold up the drain, and nothing waits for the streams then.
+            if let Some(outcome) = drain.run_until_cancelled(broker.prepare()).await {
+                outcome?;
+                info!("streams are ready");
+                prepared.notify_one();
+            }
             Ok(())
         });
         // While the broker is away the links work all the same: that is what the spool is for.
@@ -225,11 +229,7 @@ impl Running {
         let (task, outcome) = self.left(ended);
         outcome?;
         match task {
-            Some(Task::Streams) => {
-                info!("streams are ready");
-                Ok(())
-            }
-            Some(Task::Retirement) | None => Ok(()),
+            Some(Task::Streams | Task::Retirement) | None => Ok(()),
             Some(task) => self.ended_unless_asked(&task),
         }
     }

@@ -15,8 +15,8 @@ use tracing::{error, info, warn};
 
 use super::program::{check_version, greets, runs_with, signal, spawn};
 
-/// How long a server may take until it greets.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is said that a server runs and does not greet yet.
+const WAIT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often it is looked whether it greets, or is gone.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a server may take to stop before it is killed.
@@ -95,8 +95,9 @@ struct Files {
 
 impl ManagedServer {
     /// Finds `program` (absent: `nats-server` on PATH), starts it in `data_dir` on `port` (0: a
-    /// free one) and returns when it greets. A server that a killed bridge left behind in the same
-    /// folder is stopped before.
+    /// free one) and returns when it greets, which takes as long as its store takes to recover. A
+    /// server that a killed bridge left behind in the same folder is stopped before. Dropping the
+    /// future kills what it started.
     ///
     /// # Errors
     /// [`ManagedError`], each with its cure.
@@ -134,11 +135,15 @@ impl ManagedServer {
                     );
                     return Ok(server);
                 }
-                // Somebody else was faster on the port.
-                Err(error) if tries > 0 => {
+                Err(error) => {
+                    // Two on one store would destroy it: the next comes when this one is gone.
+                    let _ = server.child.kill().await;
+                    if tries == 0 {
+                        return Err(error);
+                    }
+                    // Somebody else was faster on the port.
                     warn!(error = %error, "nats-server did not start; trying another port");
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -211,18 +216,27 @@ impl ManagedServer {
         }
     }
 
-    /// Waits until it greets.
+    /// Waits until it greets, for as long as it runs: it recovers its store before, and one that is
+    /// killed meanwhile has the same work before it at the next start.
     async fn wait_up(&mut self) -> Result<(), ManagedError> {
-        let deadline = self.started_at + START_TIMEOUT;
+        let mut said_at = self.started_at;
         let reason = loop {
             if greets(self.port).await {
                 return Ok(());
             }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                break format!("it ended with {status}");
+            match self.child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => break format!("it ended with {status}"),
+                Err(error) => break error.to_string(),
             }
-            if Instant::now() >= deadline {
-                break format!("it did not greet within {} s", START_TIMEOUT.as_secs());
+            if said_at.elapsed() >= WAIT_LOG_INTERVAL {
+                said_at = Instant::now();
+                warn!(
+                    process.pid = self.child.id(),
+                    waited_seconds = self.started_at.elapsed().as_secs(),
+                    nats.log = %self.files.log.display(),
+                    "nats-server runs and does not greet yet, as while it recovers its store"
+                );
             }
             sleep(POLL).await;
         };
@@ -324,11 +338,12 @@ async fn stop_orphan(program: &Path, files: &Files) {
         "stopping the nats-server that an earlier run left behind"
     );
     signal(program, "term", pid).await;
-    let deadline = Instant::now() + STOP_TIMEOUT;
+    let mut kill_at = Instant::now() + STOP_TIMEOUT;
     while runs_with(pid, &files.config).await {
-        if Instant::now() >= deadline {
+        if Instant::now() >= kill_at {
+            warn!(process.pid = pid, "nats-server does not stop; killing it");
             signal(program, "stop", pid).await;
-            return;
+            kill_at = Instant::now() + STOP_TIMEOUT;
         }
         sleep(POLL).await;
     }

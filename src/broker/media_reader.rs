@@ -102,7 +102,7 @@ impl Reading {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         };
         let size = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        self.left = self.left.saturating_sub(size);
+        self.left = self.left.checked_sub(size).ok_or_else(unlike)?;
         self.hasher.update(&chunk);
         Ok(Some(chunk))
     }
@@ -113,8 +113,7 @@ impl Reading {
         if self.digest.is_empty() || self.digest == found {
             return Ok(());
         }
-        let text = "the bytes of the object are not those that were stored";
-        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        Err(unlike())
     }
 
     async fn fetch(&mut self) -> io::Result<()> {
@@ -159,4 +158,9 @@ impl Reading {
                 .await;
         }
     }
+}
+
+fn unlike() -> io::Error {
+    let text = "the bytes of the object are not those that were stored";
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }

@@ -71,7 +71,8 @@ pub(super) struct Plan {
     pub(super) duty: Duty,
 }
 
-/// Creates what is missing and checks what is there; waits for the broker.
+/// Creates what is missing and checks what is there; waits for the broker as long as it takes. It may
+/// be dropped at any time: the next one goes on with what is there.
 pub(super) async fn prepare(hub: &Hub) -> Result<(), BrokerError> {
     let mut patience = Patience::new();
     while !hub.connected() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exit::Failure;
+use super::exit::{Failure, even_unread};
 use super::print;
 use super::settings::{self, BridgeArgs};
 use crate::broker::{Broker, BrokerError, Permitted, Survey};
@@ -57,10 +57,10 @@ impl Report {
             Grade::Wrong => "WRONG",
         };
         self.wrong += usize::from(grade == Grade::Wrong);
-        print::line(&format!(
+        even_unread(print::line(&format!(
             "{word}  {name:<NAME_WIDTH$} {}",
             print::plain(text)
-        ))
+        )))
     }
 
     fn result(&mut self, name: &str, result: &Result<String, String>) -> Result<(), Failure> {

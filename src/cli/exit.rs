@@ -58,7 +58,7 @@ pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::CutShort) => return ExitCode::from(CUT_SHORT),
         Err(Failure::Said) => return ExitCode::from(FAILED),
-        // Whoever reads the output has had enough: no fault.
+        // Whoever reads the output has had enough: no fault of a command that only tells something.
         Err(Failure::Failed(error)) if is_closed_pipe(&error) => return ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => (error, FAILED),
         Err(Failure::Usage(error)) => (error, USAGE),
@@ -66,6 +66,15 @@ pub(super) fn report(result: Result<(), Failure>) -> ExitCode {
     // The terminal may be gone; the exit code still tells.
     let _ = writeln!(io::stderr(), "nats-dingtalk: {error:#}");
     ExitCode::from(code)
+}
+
+/// What was printed for somebody who may have had enough: for commands whose verdict is their exit code,
+/// which stands whether or not anybody reads the words.
+pub(super) fn even_unread(printed: Result<(), Failure>) -> Result<(), Failure> {
+    match printed {
+        Err(Failure::Failed(error)) if is_closed_pipe(&error) => Ok(()),
+        printed => printed,
+    }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

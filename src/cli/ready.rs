@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
-use super::exit::Failure;
+use super::exit::{Failure, even_unread};
 use super::print;
 
 /// How long the answer may take.
@@ -34,7 +34,7 @@ pub(super) async fn execute(args: ReadyArgs) -> Result<(), Failure> {
     let ready = answer.status().is_success();
     let body = answer.text().await.map_err(Failure::failed)?;
     for line in body.lines() {
-        print::line(line)?;
+        even_unread(print::line(line))?;
     }
     if ready {
         Ok(())

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 
-use super::exit::Failure;
+use super::exit::{Failure, even_unread};
 use super::settings::{self, BrokerArgs};
 use super::{media, print, span};
 use crate::broker::{Broker, BrokerError, Outgoing, Replay, Shelf, Start, Stored};
@@ -269,12 +269,13 @@ fn late(args: &SendArgs, stored: Stored, receipts: &str) -> anyhow::Error {
 }
 
 fn show(args: &SendArgs, receipt: &Receipt) -> Result<(), Failure> {
-    if args.json {
+    let text = if args.json {
         let json = serde_json::to_vec(receipt).map_err(Failure::failed)?;
-        print::line(&print::one_line(&json))?;
+        print::one_line(&json)
     } else {
-        print::line(&describe(receipt))?;
-    }
+        describe(receipt)
+    };
+    even_unread(print::line(&text))?;
     match receipt.outcome {
         Outcome::Sent => Ok(()),
         Outcome::Failed | Outcome::Expired | Outcome::Uncertain => Err(Failure::Said),

@@ -1,6 +1,7 @@
 //! The process environment, captured in one place. It knows names, not what they mean.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -22,6 +23,11 @@ impl Environment {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect()
+    }
+
+    /// The names of this process's variables, whatever they say.
+    pub fn names() -> impl Iterator<Item = OsString> {
+        std::env::vars_os().map(|(name, _)| name)
     }
 
     /// The value of `name`, unless it is empty.

@@ -13,7 +13,8 @@ use super::resolve::Refusal;
 use super::trip::{Step, Trip};
 use super::verdict::Stage;
 
-/// Most tries in a row to fetch media from an address: it is not DingTalk's, and may never answer.
+/// Most tries in a row to get the bytes of media: an address is not DingTalk's and may never answer, an
+/// object whose chunks are gone stays so.
 const MOST_FETCHES: u32 = 5;
 
 impl Trip<'_> {
@@ -45,13 +46,19 @@ impl Trip<'_> {
                 Step::Next
             }
             Err(Trouble::Refused(refusal)) => self.unfit(refusal),
-            Err(Trouble::NotFetched(reason)) if self.refusals < MOST_FETCHES => {
+            Err(Trouble::NotFetched(reason) | Trouble::Damaged(reason))
+                if self.refusals < MOST_FETCHES =>
+            {
                 debug!(dingtalk.account = %sender.account, request.id = %self.matter.id, reason, "media not fetched");
                 drop(pass);
                 self.pause(Duration::ZERO).await?
             }
             Err(Trouble::NotFetched(reason)) => {
                 let detail = format!("the media behind `url` cannot be fetched: {reason}");
+                self.unfit(Refusal::new(DeadReason::Refused, detail))
+            }
+            Err(Trouble::Damaged(reason)) => {
+                let detail = format!("{reason}; put it into the object store again");
                 self.unfit(Refusal::new(DeadReason::Refused, detail))
             }
             Err(Trouble::Api(error)) => {

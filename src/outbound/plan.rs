@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dingtalk::api::{Recipient, Shipment, ShipmentBody, render_robot, render_webhook};
 use crate::dingtalk::payload::SessionWebhook;
-use crate::message::{DeadReason, OutboundAddress, Request, SessionEntry, Timestamp, Via};
+use crate::message::{Content, DeadReason, OutboundAddress, Request, SessionEntry, Timestamp, Via};
 
 use super::bound;
 use super::desk::{Desk, LetGo, Patience};
@@ -136,10 +136,13 @@ impl Plan {
         let bodies = self.bodies(via);
         let parts = bodies.len();
         let Some(body) = bodies.get(progress.part).cloned() else {
-            return Err(Refusal::new(
-                DeadReason::Malformed,
-                "the content leaves nothing to send",
-            ));
+            let why = match &self.job.content {
+                Content::ActionCard(_) => {
+                    "title and buttons of the action card leave under 2000 bytes for its text; shorten the URLs of the buttons, or the text"
+                }
+                _ => "the content leaves nothing to send",
+            };
+            return Err(Refusal::new(DeadReason::Malformed, why));
         };
         Ok(Leg {
             via,
@@ -310,7 +313,7 @@ mod tests {
     use super::super::ledger::Publication;
     use super::super::receipt::Published;
     use super::*;
-    use crate::message::{AccountName, Content, Kind, Mentions, RequestId, Secret};
+    use crate::message::{AccountName, Kind, Mentions, RequestId, Secret};
 
     fn leg(plan: &mut Plan, progress: &Progress) -> Result<Leg, Refusal> {
         let published = Published {

@@ -3,8 +3,10 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::dingtalk::api::{ShipmentBody, render_webhook};
 use crate::message::{Content, DeadReason, Kind, Target, Via};
 
 use super::receipt::Matter;
@@ -12,6 +14,16 @@ use super::resolve::{Job, Refusal};
 
 /// Id of the one chat of a custom robot, whose group has no id that the robot knows.
 pub(super) const CHAT: &str = "robot";
+/// Where a post says what people read.
+const WORDS: [&str; 7] = [
+    "/text/content",
+    "/markdown/title",
+    "/markdown/text",
+    "/link/title",
+    "/link/text",
+    "/actionCard/title",
+    "/actionCard/text",
+];
 /// Bytes of the digest that becomes `msgUuid`.
 const KEY: usize = 16;
 /// Tries in a row that may go without an answer; then the request is in doubt after all.
@@ -35,34 +47,62 @@ pub(super) fn check(job: &Job, keywords: &[String]) -> Result<(), Refusal> {
                 .to_owned(),
         );
     }
-    let words = match &job.content {
-        Content::Text(text) => text.clone(),
-        Content::Markdown(markdown) => {
-            format!(
-                "{}\n{}",
-                markdown.title.as_deref().unwrap_or_default(),
-                markdown.text
-            )
-        }
-        Content::Link(link) => format!("{}\n{}", link.title, link.text),
-        Content::ActionCard(card) => format!("{}\n{}", card.title, card.text),
+    match &job.content {
+        Content::Text(_) | Content::Markdown(_) | Content::Link(_) | Content::ActionCard(_) => {}
         Content::Media(..) | Content::Card(_) | Content::Stream(_) | Content::Raw(_) => {
             return refused(
                 DeadReason::Malformed,
                 "a custom robot sends text, markdown, link and action_card only".to_owned(),
             );
         }
-    };
-    if keywords.is_empty() || keywords.iter().any(|word| words.contains(word.as_str())) {
-        return Ok(());
     }
-    refused(
-        DeadReason::Refused,
-        format!(
-            "the message contains none of the keywords of its robot, so DingTalk would refuse it; add one of: {}",
-            keywords.join(", ")
+    let Some(posts) = render_webhook(&job.content, &job.mention) else {
+        return refused(
+            DeadReason::Malformed,
+            "the request mentions more than the 50 people of one message, or title, buttons and mentions leave no room for the text of its action card; mention fewer people, or shorten the URLs of the buttons".to_owned(),
+        );
+    };
+    // DingTalk looks at each post by itself: a part without a keyword would end the message in its
+    // middle.
+    let mute = posts.iter().position(|post| !says_one(post, keywords));
+    match mute.filter(|_| !keywords.is_empty()) {
+        Some(part) => refused(
+            DeadReason::Refused,
+            unspoken(part + 1, posts.len(), keywords),
         ),
-    )
+        None => Ok(()),
+    }
+}
+
+/// Whether a post says one of `keywords`.
+fn says_one(post: &ShipmentBody, keywords: &[String]) -> bool {
+    let ShipmentBody::Webhook(body) = post else {
+        return false;
+    };
+    let Ok(body) = serde_json::from_str::<Value>(body) else {
+        return false;
+    };
+    let mut words = WORDS
+        .iter()
+        .filter_map(|place| body.pointer(place)?.as_str());
+    words.any(|words| {
+        keywords
+            .iter()
+            .any(|keyword| words.contains(keyword.as_str()))
+    })
+}
+
+/// The refusal of a message whose part `part` says no keyword.
+fn unspoken(part: usize, parts: usize, keywords: &[String]) -> String {
+    let keywords = keywords.join(", ");
+    match parts {
+        1 => format!(
+            "the message contains none of the keywords of its robot, so DingTalk would refuse it; add one of: {keywords}"
+        ),
+        _ => format!(
+            "part {part} of {parts} contains none of the keywords of its robot, so DingTalk would refuse it and the rest; put one into the title of a markdown or action_card, which every part carries, or publish shorter messages with one each: {keywords}"
+        ),
+    }
 }
 
 /// The target of a request to a custom robot that names none.

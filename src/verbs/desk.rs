@@ -6,15 +6,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::SemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Parts;
 use super::brief::Brief;
 use super::denial::Denial;
+use super::waiters::Waiters;
 use crate::broker::{Broker, Bucket, Headers, KeyValue, Question};
 use crate::dingtalk::api::{Api, Apis};
 use crate::message::{AccountName, MessageRead, SessionEntry, Subjects, Verb};
 use crate::telemetry::Standings;
+
+/// One of the hands that work on questions, given back by whoever only waits from then on; none at a
+/// stop, when everything that came is still answered.
+pub(super) type Hand<'a> = Option<SemaphorePermit<'a>>;
 
 /// What the verbs share.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(super) struct Desk {
     pub(super) cache: KeyValue,
     /// Who read what, a moment ago.
     pub(super) reads: Brief<MessageRead>,
+    /// Who waits for receipts.
+    pub(super) waiters: Waiters,
     sessions: KeyValue,
     apis: Apis,
 }
@@ -50,6 +58,7 @@ impl Desk {
             cache: broker.bucket(Bucket::Cache),
             sessions: broker.bucket(Bucket::Webhooks),
             reads: Brief::default(),
+            waiters: Waiters::default(),
             broker,
             subjects,
             standings,
@@ -62,12 +71,13 @@ impl Desk {
         &self,
         verb: Verb,
         question: &Question,
+        hand: Hand<'_>,
         stop: &CancellationToken,
     ) -> Result<Bytes, Denial> {
         let asked = &question.payload;
         match verb {
-            Verb::Send => write(&self.send(question, stop).await?),
-            Verb::Cancel => write(&self.cancel(read(asked)?, stop).await?),
+            Verb::Send => write(&self.send(question, hand, stop).await?),
+            Verb::Cancel => write(&self.cancel(read(asked)?, hand, stop).await?),
             Verb::Recall => write(&self.recall(read(asked)?).await?),
             Verb::ReadStatus => write(&self.read_status(read(asked)?).await?),
             Verb::React => write(&self.react(read(asked)?).await?),

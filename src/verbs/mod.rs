@@ -23,12 +23,14 @@ mod recall;
 mod receipts;
 mod send;
 mod sent;
+mod waiters;
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -39,11 +41,12 @@ use crate::message::{MAX_TIMEOUT_MS, Subjects, Verb};
 use crate::telemetry::Standings;
 
 use denial::Denial;
-use desk::Desk;
+use desk::{Desk, Hand};
 
 /// Name under which the service is found.
 const NAME: &str = "dingtalk";
-/// Questions that are answered at once; more wait.
+/// Questions that are worked on at once; more wait. Those that only wait for a receipt have places of
+/// their own ([`waiters`]).
 const CONCURRENT: usize = 64;
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -75,6 +78,8 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Verbs {
     desk: Desk,
+    /// A hand for each question that is worked on.
+    hands: Semaphore,
     plan: ServicePlan,
 }
 
@@ -84,6 +89,7 @@ impl Verbs {
         let plan = plan(&parts);
         Self {
             desk: Desk::new(parts),
+            hands: Semaphore::new(CONCURRENT),
             plan,
         }
     }
@@ -98,15 +104,15 @@ impl Verbs {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
-                question = board.next(), if running.len() < CONCURRENT => {
-                    running.push(self.serve(question, &stop));
+                (question, hand) = self.take(&mut board) => {
+                    running.push(self.serve(question, hand, &stop));
                 }
                 Some(()) = running.next() => {}
                 () = stop.cancelled() => break,
             }
         }
         for question in board.close().await {
-            running.push(self.serve(question, &stop));
+            running.push(self.serve(question, None, &stop));
         }
         let finish = async { while running.next().await.is_some() {} };
         if timeout(DRAIN, finish).await.is_err() {
@@ -125,7 +131,15 @@ impl Verbs {
         }
     }
 
-    async fn serve(&self, question: Question, stop: &CancellationToken) {
+    /// The next question, once there is a hand for it. Cancel-safe: a hand that has no question yet is
+    /// given back.
+    async fn take(&self, board: &mut Switchboard) -> (Question, Hand<'_>) {
+        // The semaphore is never closed.
+        let hand = self.hands.acquire().await.ok();
+        (board.next().await, hand)
+    }
+
+    async fn serve(&self, question: Question, hand: Hand<'_>, stop: &CancellationToken) {
         let Some(verb) = Verb::ALL.get(question.endpoint).copied() else {
             return;
         };
@@ -142,7 +156,7 @@ impl Verbs {
             | Verb::Binding
             | Verb::Unbind => DEADLINE,
         };
-        let answering = Box::pin(self.desk.answer(verb, &question, stop));
+        let answering = Box::pin(self.desk.answer(verb, &question, hand, stop));
         let answer = match timeout(deadline, answering).await {
             Ok(answer) => answer,
             Err(_) => Err(Denial::late(deadline)),

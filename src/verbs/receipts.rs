@@ -11,8 +11,10 @@ use super::desk::Desk;
 use crate::broker::{BrokerError, Ear, Shelf};
 use crate::message::{AccountName, Receipt, RequestId, encode_token};
 
-/// How often the stream is looked into.
+/// When the stream is looked into first; the pause doubles with every look.
 const LOOK: Duration = Duration::from_secs(1);
+/// Longest pause between two looks: many may wait for long, and receipts are heard anyway.
+const LOOK_CAP: Duration = Duration::from_secs(8);
 
 /// A receipt that is waited for.
 #[derive(Debug)]
@@ -54,7 +56,8 @@ impl Desk {
         stop: &CancellationToken,
     ) -> Result<Receipt, Denial> {
         let until = Instant::now() + patience;
-        let mut look = Instant::now() + LOOK;
+        let mut pause = LOOK;
+        let mut look = Instant::now() + pause;
         loop {
             tokio::select! {
                 heard = awaited.ear.next() => {
@@ -63,7 +66,8 @@ impl Desk {
                     }
                 }
                 () = sleep_until(look.min(until)) => {
-                    look = Instant::now() + LOOK;
+                    pause = (pause * 2).min(LOOK_CAP);
+                    look = Instant::now() + pause;
                     let kept = timeout_at(until + LOOK, self.receipt(&awaited.subject)).await;
                     if let Ok(Ok(Some(receipt))) = kept {
                         return Ok(receipt);

@@ -6,10 +6,11 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::denial::Denial;
-use super::desk::{Desk, header_value, read};
+use super::desk::{Desk, Hand, header_value, read};
 use crate::broker::{BrokerError, Outgoing, Question};
 use crate::message::{
-    CancelQuestion, MAX_TIMEOUT_MS, Receipt, Request, RequestId, TIMEOUT_MS, header,
+    AccountName, CancelQuestion, MAX_TIMEOUT_MS, Receipt, Request, RequestId, SessionEntry,
+    TIMEOUT_MS, Target, header,
 };
 
 /// Key of the wait, beside those of an outbound request.
@@ -23,6 +24,7 @@ impl Desk {
     pub(super) async fn send(
         &self,
         question: &Question,
+        hand: Hand<'_>,
         stop: &CancellationToken,
     ) -> Result<Receipt, Denial> {
         let (mut request, patience) = wish(&question.payload)?;
@@ -35,19 +37,43 @@ impl Desk {
             // A reply or a session tells the account itself.
             request.account = Some(self.account(request.account.take())?);
         }
+        // Keys are per account: the receipt of another one says nothing about this request.
+        let account = match &request.account {
+            Some(named) => Some(named.clone()),
+            None => self.sender(target).await?,
+        };
         let id = match request.id.take() {
             Some(id) => id,
             None => made_up()?,
         };
         request.id = Some(id.clone());
-        let account = request.account.clone();
         let subject = self.receipt_subject(account.as_ref(), &id);
         let awaited = self.await_receipt(subject).await?;
         if let Some(receipt) = self.receipt(&awaited.subject).await? {
             return Ok(receipt);
         }
+        let _place = self.waiters.enter(account.as_ref())?;
         self.publish(&request, question).await?;
+        // From here on it only waits.
+        drop(hand);
+        drop(request);
         self.hear(awaited, patience, stop).await
+    }
+
+    /// The account that a reply or a session stands for. `None` when the message or the session is not
+    /// known (any more): then it is not known either under which name the refusal will come.
+    async fn sender(&self, target: &Target) -> Result<Option<AccountName>, Denial> {
+        Ok(match target {
+            Target::ReplyTo(inbound) => {
+                let session = self.session(&SessionEntry::message_key(inbound)).await?;
+                session.map(|session| session.account)
+            }
+            Target::Session(session) => {
+                let bound = self.bound(session).await?;
+                bound.map(|(binding, _)| binding.account)
+            }
+            Target::Group(_) | Target::User(_) | Target::Users(_) => None,
+        })
     }
 
     async fn publish(&self, request: &Request, question: &Question) -> Result<(), Denial> {
@@ -88,11 +114,13 @@ impl Desk {
     pub(super) async fn cancel(
         &self,
         question: CancelQuestion,
+        hand: Hand<'_>,
         stop: &CancellationToken,
     ) -> Result<Receipt, Denial> {
         let account = self.account(question.account)?;
         let subject = self.receipt_subject(Some(&account), &question.id);
         let awaited = self.await_receipt(subject).await?;
+        let _place = self.waiters.enter(Some(&account))?;
         let mark = (header::CANCELLED, "true".to_owned());
         if !self.broker.call_out(&account, &question.id, mark).await? {
             let message = "no request waits for its time under this id";
@@ -101,6 +129,7 @@ impl Desk {
                 awaited.subject
             )));
         }
+        drop(hand);
         self.hear(awaited, CANCEL_PATIENCE, stop).await
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use nats_dingtalk::sim::{Message, Sim, SimOptions};
+use nats_dingtalk::sim::{Fault, Message, Sim, SimOptions};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -262,10 +262,9 @@ async fn check_finds_nothing_wrong_with_a_working_set_up() {
     assert!(!said.contains(CLIENT_SECRET));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn check_names_everything_that_is_wrong_and_what_to_do() {
+/// A folder whose configuration names no broker that answers, and an app that `sim` may not know.
+fn wrong_in_everything(sim: &Sim) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let sim = Sim::start(SimOptions::default()).await.unwrap();
     let config = format!(
         "[nats]\nurl = \"nats://127.0.0.1:{}\"\n[dingtalk]\napi_url = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [accounts.sales]\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n",
@@ -273,6 +272,13 @@ async fn check_names_everything_that_is_wrong_and_what_to_do() {
         sim.api_url(),
     );
     std::fs::write(dir.path().join("config.toml"), config).unwrap();
+    dir
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_everything_that_is_wrong_and_what_to_do() {
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    let dir = wrong_in_everything(&sim);
     let check = run(dir.path(), &["check"]).await;
     let said = text(&check.stdout);
     assert_eq!(check.status.code(), Some(1), "{said}");
@@ -286,6 +292,39 @@ async fn check_names_everything_that_is_wrong_and_what_to_do() {
         assert!(said.contains(part), "{part} in\n{said}");
     }
     assert!(!said.contains(CLIENT_SECRET));
+}
+
+/// The exit code of a command whose reader has gone before its first line.
+async fn unread(dir: &Path, arguments: &[&str]) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(arguments);
+    command
+        .arg("--config")
+        .arg(dir.join("config.toml"))
+        .stdout(writer)
+        .stderr(Stdio::null());
+    command.status().await.unwrap().code()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn send_and_check_tell_their_verdict_even_when_nobody_reads_their_words() {
+    let stage = Stage::set().await;
+    let ghost = Fault::UnknownUser {
+        user: "ghost".into(),
+    };
+    stage.sim.inject(ghost).await.unwrap();
+    let wrong = wrong_in_everything(&stage.sim);
+    let sound = stage.bridge.dir();
+    for (dir, arguments, code) in [
+        (sound, &["send", "sales", "user:manager1", "hello"][..], 0),
+        (sound, &["send", "sales", "user:ghost", "hello"], 1),
+        (sound, &["send", "sales", "user:ghost", "hi", "--json"], 1),
+        (sound, &["check"], 0),
+        (wrong.path(), &["check"], 1),
+    ] {
+        assert_eq!(unread(dir, arguments).await, Some(code), "{arguments:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

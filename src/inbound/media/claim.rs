@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use crate::broker::{BrokerError, KeyValue, MediaStore};
+use crate::broker::{BrokerError, KeyValue, MediaObject, MediaStore};
 use crate::message::Timestamp;
 
 /// How long a claim holds that is not renewed: after that its bridge is taken for dead.
@@ -40,14 +40,18 @@ pub(super) struct Claim {
     owner: String,
     /// Name for the chunks of this try.
     pub(super) upload: String,
+    /// What an earlier try stored.
+    pub(super) stored: Option<MediaObject>,
+    /// Revision of the object's key, which this try is to find again when it stores.
+    pub(super) place: u64,
     revision: u64,
 }
 
 /// What came of claiming.
 #[derive(Debug)]
 pub(super) enum Claimed {
-    /// This bridge fetches it.
-    Taken(Claim),
+    /// This bridge fetches it, unless it is stored already.
+    Taken(Box<Claim>),
     /// Another one does; look again after this long.
     Busy(Duration),
     /// Its end is known.
@@ -55,23 +59,30 @@ pub(super) enum Claimed {
 }
 
 impl Claim {
-    /// Claims `object` for `owner`, and removes what a try that ended unfinished left behind.
+    /// Claims `object` for `owner`, and settles the try of whoever had it before: what that stored is
+    /// kept, what it did not is removed and can never be stored.
+    ///
+    /// A try sees the key of its object while nobody can have taken the claim from it yet. Who takes it
+    /// changes the key first, and so the slower one of two is refused, and not stored over the other.
     pub(super) async fn take(
         bucket: KeyValue,
         media: &MediaStore,
         object: &str,
         owner: &str,
     ) -> Result<Claimed, BrokerError> {
+        let (stored, place) = media.place(object).await?;
         let mut claim = Self {
             bucket,
             key: format!("media:{object}"),
             owner: owner.to_owned(),
             upload: MediaStore::new_upload(),
+            stored,
+            place,
             revision: 0,
         };
         match claim.write(false, LEASE).await {
             Err(BrokerError::Conflict) => {}
-            written => return written.map(|()| Claimed::Taken(claim)),
+            written => return written.map(|()| Claimed::Taken(Box::new(claim))),
         }
         let Some(found) = claim.bucket.read(&claim.key).await? else {
             return Ok(Claimed::Busy(SOON));
@@ -92,11 +103,16 @@ impl Claim {
             Err(BrokerError::Conflict) => return Ok(Claimed::Busy(SOON)),
             written => written?,
         }
-        if let Some(entry) = entry {
-            // Chunks have an age as well, should the broker be away now.
-            let _ = media.sweep(&entry.upload).await;
+        let before = match &entry {
+            Some(entry) => media.settle(object, &entry.upload).await?,
+            None => media.place(object).await?,
+        };
+        (claim.stored, claim.place) = before;
+        // Still its own, so nobody can have changed the key for having taken it.
+        match claim.rewrite(false, LEASE).await {
+            Err(BrokerError::Conflict) => Ok(Claimed::Busy(SOON)),
+            written => written.map(|()| Claimed::Taken(Box::new(claim))),
         }
-        Ok(Claimed::Taken(claim))
     }
 
     /// Renews the claim until another bridge has it.

@@ -87,15 +87,19 @@ impl Trip {
             Claimed::Over => return Ok(Step::Done),
         };
         let since = *waiting.since.get_or_insert_with(Instant::now);
-        let upload = claim.upload.clone();
+        let (found, upload, place) = (claim.stored.take(), claim.upload.clone(), claim.place);
         let way = tokio::select! {
             biased;
-            result = self.fetch(errand, &upload) => Way::Ended(result),
+            result = self.fetch(errand, found, (&upload, place)) => Way::Ended(result),
             () = claim.keep() => Way::TakenOver,
             () = self.leaving.cancelled() => Way::Leaving,
         };
         let status = match way {
             Way::Ended(Ok(object)) => stored(errand, object),
+            // Who took it settles what was stored so far, and tells the end.
+            Way::TakenOver | Way::Ended(Err(Trouble::Broker(BrokerError::Conflict))) => {
+                return Ok(Step::Again(pause(waiting.failures)));
+            }
             Way::Ended(Err(trouble)) => {
                 waiting.failures += 1;
                 match self.judge(&waiting.errand, &trouble, (since, waiting.failures)) {
@@ -106,12 +110,9 @@ impl Trip {
                     }
                 }
             }
-            Way::TakenOver => {
-                media.sweep(&upload).await?;
-                return Ok(Step::Again(pause(waiting.failures)));
-            }
             Way::Leaving => {
-                media.sweep(&upload).await?;
+                // What was stored this very moment is found by the next life.
+                media.settle(&waiting.errand.object, &upload).await?;
                 claim.release().await;
                 return Ok(Step::Done);
             }
@@ -121,9 +122,13 @@ impl Trip {
         Ok(Step::Done)
     }
 
-    async fn fetch(&self, errand: &Errand, upload: &str) -> Result<MediaObject, Trouble> {
-        let media = self.broker.media();
-        if let Some(object) = media.find(&errand.object).await? {
+    async fn fetch(
+        &self,
+        errand: &Errand,
+        found: Option<MediaObject>,
+        (upload, place): (&str, u64),
+    ) -> Result<MediaObject, Trouble> {
+        if let Some(object) = found {
             return Ok(object);
         }
         let rule = self
@@ -146,8 +151,9 @@ impl Trip {
         let told = (fetched.name.clone(), fetched.mime.clone());
         let body = body::open(fetched, self.most).await?;
         let description = describe(errand, (told.0.as_deref(), told.1.as_deref()), &body.head);
-        let stored = media.put_as(upload, &errand.object, description, body.bytes);
-        Ok(stored.await?)
+        let at = (errand.object.as_str(), place);
+        let media = self.broker.media();
+        Ok(media.put_at(upload, at, description, body.bytes).await?)
     }
 
     /// Why it is given up, or after how long it is tried again.

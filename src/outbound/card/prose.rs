@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use unicode_segmentation::GraphemeCursor;
+
 /// Most characters of one streamed content. DingTalk documents less and takes this much
 /// (oapi.md, section 6.5); the rest of a longer text follows as a plain message.
 pub(super) const MAX_CONTENT: usize = 20_000;
@@ -171,7 +173,9 @@ pub(super) fn fit(text: &str) -> Fitted<'_> {
         let shown = for_card(head);
         let excess = shown.chars().count().saturating_sub(MAX_CONTENT);
         if excess > 0 && most > 0 {
-            most = most.saturating_sub(excess);
+            // Not by more than half: short lines show several times their length, and a shorter head
+            // has fewer of them.
+            most -= excess.min(most.div_ceil(2));
             continue;
         }
         let rest = match open_fence(head) {
@@ -191,9 +195,23 @@ fn cut(text: &str, most: usize) -> usize {
     let at = text.char_indices().nth(most);
     let end = at.map_or(text.len(), |(at, _)| at);
     let head = text.get(..end).unwrap_or_default();
+    let near = end - end / TAIL;
     match head.rfind('\n') {
-        Some(line) if line >= end - end / TAIL => line + 1,
-        _ => end,
+        Some(line) if line >= near => line + 1,
+        // One grapheme may be as long as the text: then it is cut all the same.
+        _ => between_graphemes(text, end)
+            .filter(|at| *at >= near)
+            .unwrap_or(end),
+    }
+}
+
+/// The last place up to `end` at which no grapheme is torn.
+fn between_graphemes(text: &str, end: usize) -> Option<usize> {
+    let mut cursor = GraphemeCursor::new(end, text.len(), true);
+    match cursor.is_boundary(text, 0) {
+        Ok(true) => Some(end),
+        Ok(false) => cursor.prev_boundary(text, 0).ok().flatten(),
+        Err(_) => None,
     }
 }
 
@@ -260,6 +278,30 @@ mod tests {
         let unbroken = "字".repeat(MAX_CONTENT + 7);
         assert_eq!(fit(&unbroken).rest, "字".repeat(7));
         assert_eq!(fit("short").rest, "");
+    }
+
+    #[test]
+    fn what_has_no_line_to_be_cut_at_is_cut_between_graphemes() {
+        let family = "👨\u{200d}👩\u{200d}👧";
+        let text = format!("x{}", family.repeat(MAX_CONTENT / 5 + 1));
+        let fitted = fit(&text);
+        let shown = format!("x{}", family.repeat(MAX_CONTENT / 5 - 1));
+        assert_eq!(fitted.shown, shown);
+        assert_eq!(fitted.rest, family.repeat(2));
+        for endless in ["\u{301}", "👨\u{200d}", "🇨"] {
+            let text = endless.repeat(MAX_CONTENT * 20);
+            let shown = fit(&text).shown.chars().count();
+            assert!((MAX_CONTENT - 2..=MAX_CONTENT).contains(&shown), "{shown}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_character_fill_a_card_too() {
+        let text = "a\n".repeat(MAX_CONTENT);
+        let fitted = fit(&text);
+        let shown = fitted.shown.chars().count();
+        assert!((MAX_CONTENT / 2..=MAX_CONTENT).contains(&shown), "{shown}");
+        assert_eq!(words(&fitted.shown) + &words(&fitted.rest), words(&text));
     }
 
     fn words(text: &str) -> String {

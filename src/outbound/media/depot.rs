@@ -25,6 +25,7 @@ use crate::outbound::resolve::Refusal;
 use super::freight::{Done, Task};
 use super::length::{audio_millis, video_millis};
 use super::piece::{Laid, Piece, Stored, cache_key, file_name};
+use super::watched::Damage;
 
 /// Uploads and fetches of one account at once; each holds some chunks of its body.
 const AT_ONCE: usize = 4;
@@ -48,6 +49,8 @@ pub(in crate::outbound) enum Trouble {
     Refused(Refusal),
     /// The address did not give its bytes this time.
     NotFetched(String),
+    /// The object store did not give its bytes to the end, or gave others, this time.
+    Damaged(String),
     /// DingTalk refused the upload, or did not answer.
     Api(ApiError),
 }
@@ -211,15 +214,20 @@ impl Depot {
         let Some(body) = self.open(stored).await? else {
             return Ok(Err(missing(&stored.object.key)));
         };
+        let damage = Damage::default();
         let upload = Upload {
             kind: piece.kind,
             name: stored.name.clone(),
             size: stored.object.size,
-            body: Body::wrap_stream(ReaderStream::new(body)),
+            body: Body::wrap_stream(ReaderStream::new(damage.watch(body))),
         };
         let media_id = match api.upload(upload).await {
             Ok(media_id) => media_id,
-            Err(error) => return Ok(Err(Trouble::Api(error))),
+            // An upload whose body breaks off looks like one whose connection does.
+            Err(error) => {
+                let trouble = damage.found().map(|text| damaged(stored, &text));
+                return Ok(Err(trouble.unwrap_or(Trouble::Api(error))));
+            }
         };
         let known = Known { media_id, millis };
         // Without the entry the same bytes are uploaded again some day, which is all.
@@ -244,15 +252,20 @@ impl Depot {
         let Some(reader) = self.open(stored).await? else {
             return Ok(Err(missing(&stored.object.key)));
         };
-        let away = |error: io::Error| BrokerError::Away(error.to_string());
-        let millis = if piece.kind == MediaKind::Video {
-            video_millis(reader).await.map_err(away)?
+        let damage = Damage::default();
+        let reader = damage.watch(reader);
+        let read = if piece.kind == MediaKind::Video {
+            video_millis(reader).await
         } else {
             let mut bytes = Vec::new();
             let mut reader = reader.take(MOST_AUDIO);
-            reader.read_to_end(&mut bytes).await.map_err(away)?;
-            audio_millis(&bytes)
+            let read = reader.read_to_end(&mut bytes).await;
+            read.map(|_| audio_millis(&bytes))
         };
+        if let Some(text) = damage.found() {
+            return Ok(Err(damaged(stored, &text)));
+        }
+        let millis = read.map_err(|error| BrokerError::Away(error.to_string()))?;
         Ok(match millis {
             Some(_) => Ok(millis),
             None => Err(refused(
@@ -325,6 +338,11 @@ fn missing(key: &str) -> Trouble {
     refused(&format!(
         "nothing is stored under the object key `{key}`; put it there first (nats-dingtalk media put), a path on a disk is no key"
     ))
+}
+
+fn damaged(stored: &Stored, text: &str) -> Trouble {
+    let key = &stored.object.key;
+    Trouble::Damaged(format!("the object `{key}` is damaged: {text}"))
 }
 
 fn refused(detail: &str) -> Trouble {

@@ -9,6 +9,7 @@ mod depot;
 mod freight;
 mod length;
 mod piece;
+mod watched;
 
 use crate::message::{Attachment, DeadReason, MediaKind, MediaSource};
 

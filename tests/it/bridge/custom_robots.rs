@@ -109,6 +109,55 @@ async fn what_a_robot_cannot_say_is_refused_before_the_call_with_the_cure() {
 }
 
 #[tokio::test]
+async fn a_long_message_needs_a_keyword_in_each_part_or_nothing_of_it_is_posted() {
+    let world = world(&["alert"]).await;
+    let robot = "dingtalk.outbound.alerts.group.robot";
+    let long = "a line of a long report\n".repeat(1000);
+    let begun = format!("alert\n{long}");
+    for (id, body) in [
+        ("text", json!({"text": begun})),
+        (
+            "markdown",
+            json!({"markdown": {"title": "report", "text": begun}}),
+        ),
+    ] {
+        let mut body = body;
+        body["id"] = json!(id);
+        world.request(robot, &body).await;
+        let receipt = world.receipt(id).await;
+        assert_eq!(receipt["outcome"], "failed", "{receipt}");
+        let words = receipt["message"].as_str().unwrap();
+        assert!(words.contains("part 2 of"), "{words}");
+        assert!(words.contains("title"), "{words}");
+    }
+    assert_eq!(world.sim.calls_of(CUSTOM_ROBOT_PATH).len(), 0);
+    let titled = json!({"id": "titled", "markdown": {"title": "alert", "text": long}});
+    world.request(robot, &titled).await;
+    let receipt = world.receipt("titled").await;
+    assert_eq!(receipt["outcome"], "sent", "{receipt}");
+    assert!(world.sim.delivered().len() > 1);
+}
+
+#[tokio::test]
+async fn an_action_card_whose_buttons_leave_no_room_for_its_text_is_refused_with_the_cure() {
+    let world = world(&[]).await;
+    let url = format!("https://x.example/{}", "u".repeat(3900));
+    let button = json!({"title": "open", "url": url});
+    let card = json!({
+        "title": "report",
+        "text": "a line of a long report\n".repeat(200),
+        "buttons": vec![button; 5],
+    });
+    let body = json!({"id": "narrow", "action_card": card});
+    world.request("dingtalk.outbound.alerts", &body).await;
+    let receipt = world.receipt("narrow").await;
+    assert_eq!(receipt["outcome"], "failed", "{receipt}");
+    let words = receipt["message"].as_str().unwrap();
+    assert!(words.contains("shorten the URLs"), "{words}");
+    assert_eq!(world.sim.calls_of(CUSTOM_ROBOT_PATH).len(), 0);
+}
+
+#[tokio::test]
 async fn the_mute_never_comes_and_order_holds() {
     let mut options = options();
     options.custom_robots = vec![CustomRobot {

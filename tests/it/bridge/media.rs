@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nats_dingtalk::broker::{Bucket, KeyValue};
 use nats_dingtalk::sim::{
     Attachment, CallRefusal, Fault, MEDIA_DOWNLOAD_PATH, MEDIA_OBJECT_PATH, Message, SimOptions,
 };
@@ -375,6 +376,45 @@ async fn kill_9_in_the_middle_of_a_download_leaves_it_to_the_next_life() {
     assert_eq!(sha256(&bytes_of(&nats, &item).await), file.sha256());
     // The chunks of the life that was killed are gone.
     assert_eq!(chunks(&nats).await, 1_000_000_u64.div_ceil(128 * 1024));
+}
+
+/// The claim on an object.
+async fn claim(cache: &KeyValue, item: &str) -> Value {
+    let entry = cache.read(&format!("media:{item}")).await.unwrap().unwrap();
+    serde_json::from_slice(&entry.value).unwrap()
+}
+
+#[tokio::test]
+async fn kill_9_between_the_last_byte_and_the_end_of_its_claim_leaves_the_object_whole() {
+    let World { nats, sim, bridge } = World::start().await;
+    let file = Attachment::file("a.zip", &b"PK\x03\x04"[..]).sized(300_000);
+    let msg_id = sim.say(CLIENT_ID, alone(file.clone())).await.unwrap();
+    let item = format!("sales/{CLIENT_ID}:{msg_id}/1");
+    assert_eq!(told(&nats, &item).await["state"], "stored");
+    let cache = nats.broker().await.bucket(Bucket::Cache);
+    let is_over = async || claim(&cache, &item).await["over"] == true;
+    wait::until_true("the end of the claim", is_over).await;
+    let dir = bridge.kill();
+    // As it stood when the last byte was stored, and a lease later.
+    let mut left = claim(&cache, &item).await;
+    left["over"] = json!(false);
+    left["until"] = json!("2026-01-01T00:00:00.000Z");
+    let key = format!("media:{item}");
+    cache.write(&key, left.to_string().into()).await.unwrap();
+    let _second = Setup::new(&nats.url(), sim.api_url())
+        .in_dir(dir)
+        .start()
+        .await
+        .ready()
+        .await;
+    wait::until_true("the end found by the next life", async || {
+        claim(&cache, &item).await["over"] == true
+    })
+    .await;
+    assert_eq!(sha256(&bytes_of(&nats, &item).await), file.sha256());
+    let calls = sim.calls();
+    let downloads = calls.iter().filter(|call| call.path == MEDIA_DOWNLOAD_PATH);
+    assert_eq!(downloads.count(), 1);
 }
 
 #[tokio::test]

@@ -23,3 +23,4 @@ mod sends_media;
 mod survives;
 mod survives_sending;
 mod survives_storage;
+mod without_broker;

@@ -82,6 +82,33 @@ impl Drop for Alone {
 }
 
 impl Alone {
+    /// Starts one with nothing but credentials, between a simulated DingTalk and its own broker.
+    fn start(sim: &Sim) -> Self {
+        let home = TempDir::new().unwrap();
+        let log = std::fs::File::create(home.path().join("log")).unwrap();
+        let server = program();
+        let mut command = bare(home.path());
+        match server.parent().filter(|folder| folder.is_absolute()) {
+            Some(folder) => command.env("PATH", folder),
+            None => command.env("PATH", std::env::var_os("PATH").unwrap()),
+        };
+        let child = command
+            .arg("run")
+            .env("DINGTALK_CLIENT_ID", CLIENT_ID)
+            .env("DINGTALK_CLIENT_SECRET", CLIENT_SECRET)
+            // Only what keeps tests apart from each other and from DingTalk.
+            .env("NATS_DINGTALK_NATS__PORT", "0")
+            .env("NATS_DINGTALK_ADMIN__LISTEN", "off")
+            .env("NATS_DINGTALK_DINGTALK__API_URL", sim.api_url())
+            .env("NATS_DINGTALK_DINGTALK__OAPI_URL", sim.api_url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, home }
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         let data = ".local/share/nats-dingtalk/nats";
         self.home.path().join(data).join(name)
@@ -112,29 +139,7 @@ impl Alone {
 #[tokio::test]
 async fn with_nothing_but_credentials_it_brings_its_own_broker_heals_it_and_stops_it() {
     let sim = Sim::start(options()).await.unwrap();
-    let home = TempDir::new().unwrap();
-    let log = std::fs::File::create(home.path().join("log")).unwrap();
-    let server = program();
-    let mut command = bare(home.path());
-    match server.parent().filter(|folder| folder.is_absolute()) {
-        Some(folder) => command.env("PATH", folder),
-        None => command.env("PATH", std::env::var_os("PATH").unwrap()),
-    };
-    let child = command
-        .arg("run")
-        .env("DINGTALK_CLIENT_ID", CLIENT_ID)
-        .env("DINGTALK_CLIENT_SECRET", CLIENT_SECRET)
-        // Only what keeps tests apart from each other and from DingTalk.
-        .env("NATS_DINGTALK_NATS__PORT", "0")
-        .env("NATS_DINGTALK_ADMIN__LISTEN", "off")
-        .env("NATS_DINGTALK_DINGTALK__API_URL", sim.api_url())
-        .env("NATS_DINGTALK_DINGTALK__OAPI_URL", sim.api_url())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let mut alone = Alone { child, home };
+    let mut alone = Alone::start(&sim);
     sim.connected(CLIENT_ID, 2).await.unwrap();
     let said = Message::in_group(GROUP, "u", "hello");
     let msg_id = sim.say(CLIENT_ID, said).await.unwrap();
@@ -172,6 +177,28 @@ async fn with_nothing_but_credentials_it_brings_its_own_broker_heals_it_and_stop
         !Path::new(&format!("/proc/{second}")).exists(),
         "the server runs on"
     );
+}
+
+/// What a process was started with.
+fn environment(pid: u32) -> String {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    String::from_utf8(variables).unwrap()
+}
+
+#[tokio::test]
+async fn a_broker_of_its_own_is_started_without_the_variables_of_the_bridge() {
+    let sim = Sim::start(options()).await.unwrap();
+    let alone = Alone::start(&sim);
+    sim.connected(CLIENT_ID, 2).await.unwrap();
+    let given = environment(alone.child.id());
+    let passed_on = environment(alone.server().unwrap());
+    assert!(given.contains(CLIENT_SECRET), "{given}");
+    assert!(!passed_on.contains(CLIENT_SECRET), "{passed_on}");
+    assert!(!passed_on.contains("DINGTALK_"), "{passed_on}");
+    // All else is as it was.
+    for name in ["PATH=", "HOME="] {
+        assert!(passed_on.contains(name), "{passed_on}");
+    }
 }
 
 /// Two apps, and a bridge that serves the first.

@@ -4,6 +4,8 @@ mod connecting;
 mod feeds;
 mod keyvalue;
 mod managed;
+mod managed_recovery;
 mod media;
+mod media_settles;
 mod publishing;
 mod streams;

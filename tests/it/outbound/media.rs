@@ -64,6 +64,19 @@ fn last(stage: &Stage) -> Sent {
     stage.sim.delivered().pop().unwrap()
 }
 
+/// Takes the chunks of an object away, and puts `instead` in their place.
+async fn damage(stage: &Stage, key: &str, instead: Option<&[u8]>) {
+    let store = stage.stream.get_object_store("DINGTALK_MEDIA").await;
+    let upload = store.unwrap().info(key).await.unwrap().nuid;
+    let chunks = format!("$O.DINGTALK_MEDIA.C.{upload}");
+    let stream = stage.stream.get_stream("OBJ_DINGTALK_MEDIA").await.unwrap();
+    stream.purge().filter(chunks.clone()).await.unwrap();
+    if let Some(bytes) = instead {
+        let published = stage.stream.publish(chunks, bytes.to_vec().into()).await;
+        published.unwrap().await.unwrap();
+    }
+}
+
 /// Serves `bytes` at a path of a host that no configuration names but the stage's.
 async fn serve(path: &str, bytes: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,6 +236,39 @@ async fn what_dingtalk_would_not_take_is_refused_before_any_call() {
     assert!(stage.sim.sent().is_empty());
     stage.done().await;
     assert_eq!(stage.dead().await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_damaged_is_given_up_and_holds_its_chat_up_no_longer() {
+    let stage = Stage::open(&["sales"]).await;
+    let (pdf, other, more) = (&b"%PDF-1"[..], &b"%PDF-2"[..], &b"%PDF-1 and more"[..]);
+    let voice = recording(100);
+    let rows = [
+        ("u1", "image", "gone.png", PICTURE, None),
+        ("u2", "file", "other.pdf", pdf, Some(other)),
+        ("u3", "file", "more.pdf", pdf, Some(more)),
+        ("u4", "audio", "gone.amr", voice.as_slice(), None),
+    ];
+    for (user, kind, key, bytes, instead) in rows {
+        put(&stage, key, bytes).await;
+        damage(&stage, key, instead).await;
+        let subject = format!(".sales.user.{user}");
+        let body = json!({"id": user, kind: {"object": key}});
+        stage.publish(&subject, body).await;
+        let behind = json!({"id": format!("behind-{user}"), "text": "behind it"});
+        stage.publish(&subject, behind).await;
+    }
+    let _line = stage.start("sales");
+    for (user, _, key, _, _) in rows {
+        let receipt = stage.receipt("sales", user).await;
+        assert_eq!(receipt.outcome, Outcome::Failed, "{receipt:?}");
+        let text = receipt.message.unwrap();
+        assert!(text.contains(&format!("`{key}` is damaged")), "{text}");
+        let behind = stage.receipt("sales", &format!("behind-{user}")).await;
+        assert_eq!(behind.outcome, Outcome::Sent, "{behind:?}");
+    }
+    assert_eq!(stage.texts(), ["behind it"; 4]);
+    stage.done().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -282,6 +282,32 @@ async fn a_long_markdown_goes_out_in_order_with_one_receipt_that_lists_its_parts
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_whose_buttons_leave_no_room_for_its_text_is_refused_and_nothing_is_shown() {
+    let stage = Stage::open(&["sales"]).await;
+    let _line = stage.start("sales");
+    let url = format!("https://x.example/{}", "u".repeat(2900));
+    let card = json!({
+        "title": "Report",
+        "text": "a line of a long report\n".repeat(200),
+        "buttons": vec![json!({"title": "open", "url": url}); 5],
+    });
+    stage
+        .publish(
+            ".sales.user.u1",
+            json!({"id": "narrow", "action_card": card}),
+        )
+        .await;
+    let receipt = stage.receipt("sales", "narrow").await;
+    assert_eq!(receipt.outcome, Outcome::Failed);
+    assert_eq!(
+        receipt.code.as_deref(),
+        Some(DeadReason::Malformed.as_str())
+    );
+    stage.done().await;
+    assert!(stage.sim.sent().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_who_are_put_off_are_tried_again_alone_and_unknown_ones_are_named() {
     let stage = Stage::open(&["sales"]).await;
     stage

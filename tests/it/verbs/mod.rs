@@ -1,6 +1,7 @@
 //! The verbs of `dingtalk.api.>`, sessions and scheduled requests, through a plain NATS client against
 //! the bridge as its own process.
 
+mod accounts;
 mod asks;
 mod bindings;
 mod discovery;

@@ -8,6 +8,9 @@ use crate::message::{ActionCard, Link, Markdown};
 
 /// Longest markdown that clients show well, in characters (oapi.md, section 2.5).
 pub(super) const MARKDOWN_UNITS: usize = 3800;
+/// Least room for the text of a card that does not fit one message: with less, its buttons would make
+/// many messages of a few words each.
+const CARD_TEXT_BYTES: usize = 2000;
 /// Room for the number of a part behind its title.
 const NUMBER: &str = " (9999/9999)";
 
@@ -49,14 +52,9 @@ fn without_blank(mut parts: Vec<String>, whole: &str) -> Vec<String> {
 /// and `shell` takes at most `bytes`.
 pub(super) fn titled_parts(markdown: &Markdown, bytes: usize, shell: &str) -> Vec<Part> {
     let title = title(markdown.title.as_deref(), &markdown.text);
-    let numbered = Part {
-        title: format!("{title}{NUMBER}"),
-        text: String::new(),
-    };
-    let taken = numbered.param().to_string().len() + shell.len();
     let limit = Size {
         units: MARKDOWN_UNITS,
-        bytes: bytes.saturating_sub(taken),
+        bytes: text_room(&title, bytes, shell),
     };
     let text = with_table_borders(&markdown.text);
     let parts = without_blank(split(&text, Syntax::Markdown, limit), &text);
@@ -71,14 +69,31 @@ pub(super) fn titled_parts(markdown: &Markdown, bytes: usize, shell: &str) -> Ve
         .collect()
 }
 
-/// The parts of a card's text: the last one carries the buttons.
-pub(super) fn card_parts(card: &ActionCard, bytes: usize, shell: &Map<String, Value>) -> Vec<Part> {
+/// Bytes that `title` with its number and `shell` leave for the text of a part.
+fn text_room(title: &str, bytes: usize, shell: &str) -> usize {
+    let numbered = Part {
+        title: format!("{title}{NUMBER}"),
+        text: String::new(),
+    };
+    bytes.saturating_sub(numbered.param().to_string().len() + shell.len())
+}
+
+/// The parts of a card's text: the last one carries the buttons. `None` when the text is too long for
+/// one message and the buttons leave too little room to divide it.
+pub(super) fn card_parts(
+    card: &ActionCard,
+    bytes: usize,
+    shell: &Map<String, Value>,
+) -> Option<Vec<Part>> {
     let markdown = Markdown {
         title: Some(card.title.clone()),
         text: card.text.clone(),
     };
     let shell = Value::Object(shell.clone()).to_string();
-    titled_parts(&markdown, bytes, &shell)
+    let title = title(markdown.title.as_deref(), &markdown.text);
+    let room = text_room(&title, bytes, &shell);
+    let fits = || Size::of(&with_table_borders(&markdown.text)).bytes <= room;
+    (room >= CARD_TEXT_BYTES || fits()).then(|| titled_parts(&markdown, bytes, &shell))
 }
 
 /// The members of a link, alike in both forms.

@@ -13,7 +13,8 @@ pub(super) const ROBOT_BYTES: usize = 15_000;
 const UNKNOWN_LENGTH: u64 = 1000;
 
 /// Renders a content for the robot API: one message, or several for a text that is too long. Media are
-/// uploaded before: without a `media_id` there is nothing to render.
+/// uploaded before: without a `media_id` there is nothing to render. Nor is there for an action card
+/// whose buttons leave no room for its text.
 pub fn render_robot(content: &Content) -> Vec<ShipmentBody> {
     let robot = |key: &str, param: &Value| ShipmentBody::Robot {
         msg_key: key.to_owned(),
@@ -33,7 +34,9 @@ pub fn render_robot(content: &Content) -> Vec<ShipmentBody> {
         Content::Link(link) => vec![robot("sampleLink", &link_param(link))],
         Content::ActionCard(card) => {
             let (key, buttons) = robot_buttons(card);
-            let mut parts = card_parts(card, ROBOT_BYTES, &buttons);
+            let Some(mut parts) = card_parts(card, ROBOT_BYTES, &buttons) else {
+                return Vec::new();
+            };
             let last = parts.pop().map(|part| {
                 let mut param = buttons;
                 param.insert("title".to_owned(), part.title.into());

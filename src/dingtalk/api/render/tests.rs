@@ -160,6 +160,29 @@ fn a_card_that_is_too_long_ends_with_its_buttons() {
 }
 
 #[test]
+fn a_card_whose_buttons_leave_no_room_for_its_text_becomes_no_message() {
+    let wide = |text: &str, url: usize| {
+        let mut wide = card(5, Layout::Vertical);
+        for button in &mut wide.buttons {
+            button.url = "u".repeat(url);
+        }
+        wide.text = text.to_owned();
+        Content::ActionCard(wide)
+    };
+    let nobody = Mentions::default();
+    let text = "a line of the text\n".repeat(200);
+    assert!(render_robot(&wide(&text, 2900)).is_empty());
+    assert!(render_robot(&wide(&text, 20_000)).is_empty());
+    assert!(render_webhook(&wide(&text, 3900), &nobody).is_none());
+    // What fits one message needs no room for a second one.
+    assert_eq!(robot(&wide("text", 2900))[0].0, "sampleActionCard5");
+    assert_eq!(webhook(&wide("text", 3900), &nobody).len(), 1);
+    // And two thousand bytes are enough to divide a text.
+    let parts = robot(&wide(&text, 2500));
+    assert!((2..=3).contains(&parts.len()), "{} parts", parts.len());
+}
+
+#[test]
 fn a_missing_title_is_the_first_line_that_has_words() {
     let made = |text: &str| robot(&markdown(None, text))[0].1["title"].clone();
     for (text, title) in [

@@ -17,8 +17,8 @@ const MOST_MENTIONS: usize = 50;
 const MENTION_BYTES: usize = 8000;
 
 /// Renders a content for a webhook of either kind, with the @ texts and the at list made to agree;
-/// `None` for contents that a webhook does not carry (raw msgKeys) and for more mentions than it
-/// takes.
+/// `None` for contents that a webhook does not carry (raw msgKeys), for more mentions than it takes,
+/// and for an action card whose buttons and mentions leave no room for its text.
 ///
 /// A person is mentioned once, in the first part whose text names them, else in the first part. A
 /// link mentions nobody: DingTalk shows no @ in it.
@@ -41,7 +41,7 @@ pub fn render_webhook(content: &Content, mention: &Mentions) -> Option<Vec<Shipm
             let mut shell = buttons.clone();
             shell.insert("msgtype".to_owned(), "actionCard".into());
             shell.insert("actionCard".to_owned(), Value::Object(Map::new()));
-            let mut parts = card_parts(card, room, &shell);
+            let mut parts = card_parts(card, room, &shell)?;
             let last = parts.pop().map(|part| Posted::card(part, buttons));
             let leading = parts.into_iter().map(Posted::markdown);
             leading.chain(last).collect()

@@ -4,12 +4,11 @@
 //! Written on the JetStream subjects of an object store (`$O.<bucket>.…`, ADR-20): the client library
 //! leaves the chunks of a body that failed behind, and reads without a limit to what is under way.
 
-use std::collections::HashMap;
+mod word;
+
 use std::io;
 use std::sync::Arc;
 
-use async_nats::StatusCode;
-use async_nats::client::Request;
 use async_nats::jetstream::object_store::{ObjectInfo, ObjectOptions};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -18,26 +17,20 @@ use futures_util::StreamExt;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::error::BrokerError;
-use super::hub::{Hub, REQUEST_TIMEOUT};
+use super::hub::Hub;
 use super::media_reader::MediaReader;
 use super::objects::CHUNK;
 use super::outgoing::Outgoing;
 use crate::message::Timestamp;
+use word::{described, instant, metadata};
 
 /// Name of the bucket, after the prefix.
 pub(super) const BUCKET: &str = "MEDIA";
-/// Metadata: file name.
-const NAME: &str = "name";
-/// Metadata: media type.
-const MIME: &str = "mime";
 /// What stands before a digest.
 const SHA256: &str = "SHA-256=";
-/// Header that makes a message the only one of its subject.
-const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
 
 /// The object store of media; cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,7 +84,8 @@ impl MediaStore {
     }
 
     /// Stores what `body` yields under `key`, replacing what was there only when all of it is stored.
-    /// When it fails nothing is left behind. Memory does not grow with the body.
+    /// When it fails nothing is left behind, unless the broker did not answer. Memory does not grow
+    /// with the body.
     ///
     /// # Errors
     /// [`MediaError`].
@@ -117,15 +111,59 @@ impl MediaStore {
         description: Description,
         body: impl AsyncRead + Unpin + Send,
     ) -> Result<MediaObject, MediaError> {
-        let stored = self.write(upload, key, description, body).await;
-        if stored.is_err() {
-            // The broker may be away, which is why chunks have an age as well.
-            let _ = self.sweep(upload).await;
+        let info = self.write(upload, key, description, body).await?;
+        // What cannot be looked at now stays until its time is over.
+        let (before, _) = self.look(key).await.unwrap_or_default();
+        let stored = self.conclude(info, None).await?;
+        if let Some(before) = before.filter(|before| before.nuid != upload) {
+            // Nothing names them any more; a reader in the middle is told so.
+            let _ = self.sweep(&before.nuid).await;
         }
-        stored
+        Ok(stored)
     }
 
-    /// Removes the chunks of a body that was not stored to its end.
+    /// The same for one of several that may try, where [`MediaStore::place`] found nothing: it fails when
+    /// there is another word on the key than that `revision`. So a try that was [settled](Self::settle)
+    /// stores nothing any more, however late its last message comes.
+    ///
+    /// # Errors
+    /// [`MediaError`], with [`BrokerError::Conflict`] for that other word.
+    pub async fn put_at(
+        &self,
+        upload: &str,
+        (key, revision): (&str, u64),
+        description: Description,
+        body: impl AsyncRead + Unpin + Send,
+    ) -> Result<MediaObject, MediaError> {
+        let info = self.write(upload, key, description, body).await?;
+        self.conclude(info, Some(revision)).await
+    }
+
+    /// Ends a try of [`MediaStore::put_at`], whoever made it: either it has stored its object by now and
+    /// keeps it, or it never will and its chunks are gone. What is there then, as
+    /// [`MediaStore::place`] says it.
+    ///
+    /// # Errors
+    /// [`BrokerError::Conflict`] when the key changed meanwhile, [`BrokerError::Away`].
+    pub async fn settle(
+        &self,
+        key: &str,
+        upload: &str,
+    ) -> Result<(Option<MediaObject>, u64), BrokerError> {
+        let (info, mut revision) = self.look(key).await?;
+        if info.is_none() {
+            // The try waits for an older revision, so from here on it comes too late.
+            let nothing = self.nothing(key, upload);
+            revision = self.say(&nothing, Some(revision)).await?;
+        }
+        if info.as_ref().is_none_or(|info| info.nuid != upload) {
+            // Chunks have an age as well, should the broker be away now.
+            let _ = self.sweep(upload).await;
+        }
+        Ok((info.map(described), revision))
+    }
+
+    /// Removes the chunks of a body that was not stored to its end, and will not be.
     ///
     /// # Errors
     /// [`BrokerError::Away`].
@@ -143,7 +181,16 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn find(&self, key: &str) -> Result<Option<MediaObject>, BrokerError> {
-        Ok(self.look(key).await?.map(described))
+        Ok(self.place(key).await?.0)
+    }
+
+    /// The same, and the revision of the newest word on `key`, for [`MediaStore::put_at`].
+    ///
+    /// # Errors
+    /// [`BrokerError::Away`].
+    pub async fn place(&self, key: &str) -> Result<(Option<MediaObject>, u64), BrokerError> {
+        let (info, revision) = self.look(key).await?;
+        Ok((info.map(described), revision))
     }
 
     /// Opens the object under `key`; `None` when there is none.
@@ -151,7 +198,7 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn open(&self, key: &str) -> Result<Option<(MediaObject, MediaReader)>, BrokerError> {
-        let Some(info) = self.look(key).await? else {
+        let (Some(info), _) = self.look(key).await? else {
             return Ok(None);
         };
         let chunks = self.chunk_subject(&info.nuid);
@@ -171,7 +218,7 @@ impl MediaStore {
     /// # Errors
     /// [`BrokerError::Away`].
     pub async fn remove(&self, key: &str) -> Result<(), BrokerError> {
-        let Some(info) = self.look(key).await? else {
+        let (Some(info), _) = self.look(key).await? else {
             return Ok(());
         };
         let upload = info.nuid.clone();
@@ -182,10 +229,7 @@ impl MediaStore {
             deleted: true,
             ..info
         };
-        let text = serde_json::to_vec(&gone).map_err(away)?;
-        let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
-        let meta = plain(self.meta_subject(key), text.into());
-        self.hub.store(&meta, &rollup).await?;
+        self.say(&gone, None).await?;
         self.sweep(&upload).await
     }
 
@@ -204,13 +248,29 @@ impl MediaStore {
         Ok(found)
     }
 
+    /// Writes a body in chunks; the word that will name them. Of a body that fails nothing is left.
     async fn write(
         &self,
         upload: &str,
         key: &str,
         description: Description,
+        body: impl AsyncRead + Unpin + Send,
+    ) -> Result<ObjectInfo, MediaError> {
+        let written = self.chunked(upload, key, description, body).await;
+        if written.is_err() {
+            // The broker may be away, which is why chunks have an age as well.
+            let _ = self.sweep(upload).await;
+        }
+        written
+    }
+
+    async fn chunked(
+        &self,
+        upload: &str,
+        key: &str,
+        description: Description,
         mut body: impl AsyncRead + Unpin + Send,
-    ) -> Result<MediaObject, MediaError> {
+    ) -> Result<ObjectInfo, MediaError> {
         let limit = CHUNK.min(self.hub.client().max_payload());
         let subject = self.chunk_subject(upload);
         let mut hasher = Sha256::new();
@@ -225,7 +285,7 @@ impl MediaStore {
             size += chunk.len();
             self.hub.store(&plain(subject.clone(), chunk), &[]).await?;
         }
-        let info = ObjectInfo {
+        Ok(ObjectInfo {
             name: key.to_owned(),
             description: None,
             metadata: metadata(description),
@@ -241,37 +301,25 @@ impl MediaStore {
             modified: Some(instant(Timestamp::now())),
             digest: Some(format!("{SHA256}{}", URL_SAFE.encode(hasher.finalize()))),
             deleted: false,
-        };
-        let before = self.look(key).await?;
-        let text = serde_json::to_vec(&info).map_err(away)?;
-        let rollup = [(ROLLUP.0, ROLLUP.1.to_owned())];
-        let meta = plain(self.meta_subject(key), text.into());
-        self.hub.store(&meta, &rollup).await?;
-        if let Some(before) = before.filter(|before| before.nuid != info.nuid) {
-            // Nothing names them any more; a reader in the middle is told so.
-            let _ = self.sweep(&before.nuid).await;
-        }
-        Ok(described(info))
+        })
     }
 
-    /// The newest word on `key`; links, which the bridge does not make, are nothing to it.
-    async fn look(&self, key: &str) -> Result<Option<ObjectInfo>, BrokerError> {
-        self.hub.ready().await?;
-        let subject = self.meta_subject(key);
-        let api = format!("$JS.API.DIRECT.GET.{}.{subject}", self.stream());
-        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
-        let reply = self.hub.client().send_request(api, request).await?;
-        match reply.status {
-            None => {}
-            Some(StatusCode::NOT_FOUND) => return Ok(None),
-            Some(status) => return Err(BrokerError::Away(format!("direct get answers {status}"))),
+    /// Makes a body that is written the object of its key.
+    async fn conclude(
+        &self,
+        info: ObjectInfo,
+        after: Option<u64>,
+    ) -> Result<MediaObject, MediaError> {
+        match self.say(&info, after).await {
+            Ok(_) => Ok(described(info)),
+            Err(error) => {
+                // Without an answer it may be the object all the same, and then it needs its chunks.
+                if !matches!(error, BrokerError::Away(_)) {
+                    let _ = self.sweep(&info.nuid).await;
+                }
+                Err(error.into())
+            }
         }
-        let info: ObjectInfo = serde_json::from_slice(&reply.payload).map_err(away)?;
-        let is_link = |info: &ObjectInfo| {
-            let options = info.options.as_ref();
-            options.is_some_and(|options| options.link.is_some())
-        };
-        Ok(Some(info).filter(|info| !info.deleted && !is_link(info)))
     }
 
     fn bucket(&self) -> String {
@@ -306,39 +354,6 @@ fn plain(subject: String, payload: Bytes) -> Outgoing {
         headers: Vec::new(),
         payload,
     }
-}
-
-fn metadata(description: Description) -> HashMap<String, String> {
-    let known = [(NAME, description.name), (MIME, description.mime)];
-    let known = known.into_iter();
-    known
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
-}
-
-fn described(info: ObjectInfo) -> MediaObject {
-    let mut metadata = info.metadata;
-    MediaObject {
-        key: info.name,
-        description: Description {
-            name: metadata.remove(NAME),
-            mime: metadata.remove(MIME),
-        },
-        size: u64::try_from(info.size).unwrap_or(u64::MAX),
-        digest: info
-            .digest
-            .map(|digest| digest.trim_start_matches(SHA256).to_owned())
-            .unwrap_or_default(),
-        stored_at: info.modified.map(|at| {
-            let millis = at.unix_timestamp_nanos() / 1_000_000;
-            Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
-        }),
-    }
-}
-
-fn instant(at: Timestamp) -> OffsetDateTime {
-    let nanos = i128::from(at.as_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 fn away(error: impl std::fmt::Display) -> BrokerError {
