@@ -9,7 +9,7 @@ use crate::load::Amount;
 
 /// Longest load after a fault, so that recovery shows.
 const TAIL: Duration = Duration::from_secs(10);
-/// How long everything may take to come to rest.
+/// How long no request may end before the books are settled as they are.
 const QUIET: Duration = Duration::from_secs(90);
 
 /// What a row wants to stand on.
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     pub(crate) amount: Amount,
     /// Longest load after the fault, while there is no recovery.
     pub(crate) tail: Duration,
-    /// How long everything may take to come to rest.
+    /// How long no request may end before the books are settled as they are.
     pub(crate) quiet: Duration,
     /// Keys of the account.
     pub(crate) account: &'static str,

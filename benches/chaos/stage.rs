@@ -299,12 +299,12 @@ impl Stage {
         sleep(AFTERWARDS).await;
     }
 
-    /// Waits until every message is acked or will not come again, and every request has ended; not
-    /// for ever, since the books tell what is missing.
+    /// Waits until every message is acked or will not come again, and every request has ended; no longer
+    /// than something moves and then some, since the books tell what is missing.
     async fn rest(&self, jetstream: &Context, requested: &Requested) {
-        let deadline = Instant::now() + self.plan.quiet;
         let mut pushed = (self.sim.counters().pushed, Instant::now());
-        while Instant::now() < deadline {
+        let mut told = (None, Instant::now());
+        while told.1.elapsed() < self.plan.quiet {
             let counters = self.sim.counters();
             if counters.pushed != pushed.0 {
                 pushed = (counters.pushed, Instant::now());
@@ -313,6 +313,9 @@ impl Stage {
             // Nothing was pushed for longer than DingTalk waits with a message that it still has.
             let exhausted = pushed.1.elapsed() > AGAIN + Duration::from_secs(2);
             let receipts = count(jetstream, "DINGTALK_RECEIPT").await;
+            if receipts != told.0 {
+                told = (receipts, Instant::now());
+            }
             let left = count(jetstream, "DINGTALK_OUTBOUND").await;
             let ended = left == Some(0) && receipts >= Some(requested.len() as u64);
             if ended && (exhausted || all_acked(&self.sim)) && self.spools_are_empty().await {
