@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::broker::{Broker, BrokerError, Bucket, KeyValue};
-use crate::message::{DeadReason, Outcome, Receipt, Subjects};
+use crate::message::{DeadReason, Outcome, Receipt, Subjects, Timestamp};
 use crate::telemetry::Metrics;
 
 use super::ledger::{Done, Ledger, Owner};
@@ -64,6 +64,23 @@ pub(super) enum LetGo {
     Stopping,
     /// Another bridge took it over.
     Overtaken,
+}
+
+/// Waits for `step` while there is no stop and `until` is not over; `None` when it is over, even for
+/// what is ready at once. Nothing that `step` does has left, so dropping it loses nothing.
+pub(super) async fn within<T>(
+    until: Option<Timestamp>,
+    stop: &CancellationToken,
+    step: impl Future<Output = T>,
+) -> Result<Option<T>, LetGo> {
+    let timed = async {
+        match until.map(|until| until.since(Timestamp::now())) {
+            Some(Duration::ZERO) => None,
+            Some(left) => timeout(left, step).await.ok(),
+            None => Some(step.await),
+        }
+    };
+    stop.run_until_cancelled(timed).await.ok_or(LetGo::Stopping)
 }
 
 impl Desk {

@@ -11,7 +11,7 @@ use crate::message::{DeadReason, Outcome, Priority, Timestamp, Via};
 
 use super::batch::Ahead;
 use super::claim::{End, Hold};
-use super::desk::{LetGo, Patience};
+use super::desk::{LetGo, Patience, within};
 use super::gate::Pass;
 use super::journey::Sender;
 use super::media::names_unknown_media;
@@ -143,25 +143,12 @@ impl<'a> Trip<'a> {
         }
     }
 
-    /// Waits for `step` while the request is worth sending; `None` when it no longer is. Nothing
-    /// that `step` does has left, so dropping it loses nothing.
+    /// Waits for `step` while the request is worth sending, as [`within`] does.
     pub(super) async fn within<T>(
         &self,
         step: impl Future<Output = T>,
     ) -> Result<Option<T>, LetGo> {
-        let left = self
-            .plan
-            .job
-            .expires_at
-            .map(|at| at.since(Timestamp::now()));
-        let timed = async {
-            match left {
-                Some(left) => tokio::time::timeout(left, step).await.ok(),
-                None => Some(step.await),
-            }
-        };
-        let until = self.stop.run_until_cancelled(timed);
-        until.await.ok_or(LetGo::Stopping)
+        within(self.plan.job.expires_at, self.stop, step).await
     }
 
     fn over(&self) -> bool {

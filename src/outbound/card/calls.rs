@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::super::desk::LetGo;
+use super::super::desk::{LetGo, within};
 use super::super::trip::backoff;
 use super::super::verdict::{Stage, Verdict, verdict};
 use super::actor::Actor;
@@ -82,7 +82,7 @@ impl Actor {
             let pass = sender.gate.pass().await.paid(paid);
             (pass, sender.places.take(priority).await)
         };
-        let Some((pass, _place)) = self.within(until, free).await? else {
+        let Some((pass, _place)) = within(until, &self.stop, free).await? else {
             return Ok(None);
         };
         let answer = Box::pin(call.make(&sender.api, &self.track)).await;
@@ -144,29 +144,10 @@ impl Actor {
             };
             let wait = self.growing(wait, refusals);
             refusals = refusals.saturating_add(1);
-            if self.within(until, sleep(wait)).await?.is_none() {
+            if within(until, &self.stop, sleep(wait)).await?.is_none() {
                 return Ok(None);
             }
         }
-    }
-
-    /// Waits for `step` while there is time; `None` when `until` is over. Nothing that `step` does has
-    /// left, so dropping it loses nothing.
-    async fn within<T>(
-        &self,
-        until: Option<Timestamp>,
-        step: impl Future<Output = T>,
-    ) -> Result<Option<T>, LetGo> {
-        let timed = async {
-            match until.map(|until| until.since(Timestamp::now())) {
-                // Not even what is ready at once.
-                Some(Duration::ZERO) => None,
-                Some(left) => timeout(left, step).await.ok(),
-                None => Some(step.await),
-            }
-        };
-        let waited = self.stop.run_until_cancelled(timed).await;
-        waited.ok_or(LetGo::Stopping)
     }
 
     /// A wait of at least `least`, longer with every refusal in a row.
