@@ -6,18 +6,14 @@
 
 use std::sync::Arc;
 
-use async_nats::StatusCode;
-use async_nats::client::Request;
-use async_nats::header::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
-use super::EXPECTED_SUBJECT_SEQUENCE;
 use super::error::BrokerError;
-use super::hub::{Hub, REQUEST_TIMEOUT};
-use super::listing;
+use super::hub::Hub;
 use super::outgoing::Outgoing;
+use super::{listing, register};
 use crate::message::Timestamp;
 
 /// Header with the life of a message, in seconds.
@@ -26,8 +22,6 @@ const TTL: &str = "Nats-TTL";
 pub(super) const OPERATION: &str = "KV-Operation";
 /// Header of a marker that the server left in place of a value.
 pub(super) const MARKER_REASON: &str = "Nats-Marker-Reason";
-/// Header with the revision of what was read.
-const SEQUENCE: &str = "Nats-Sequence";
 
 /// What is kept beside the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,12 +121,8 @@ impl KeyValue {
     /// # Errors
     /// [`BrokerError::Conflict`] when it changed, [`BrokerError::Away`].
     pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<u64, BrokerError> {
-        let expected = [(EXPECTED_SUBJECT_SEQUENCE, revision.to_string())];
-        match self.hub.store(&self.put(key, value), &expected).await {
-            Err(error) if error.is_wrong_sequence() => Err(BrokerError::Conflict),
-            Err(error) => Err(error),
-            Ok(stored) => Ok(stored.sequence),
-        }
+        let put = self.put(key, value);
+        register::replace(&self.hub, &put, revision, Vec::new()).await
     }
 
     /// Puts a value that vanishes at `until` (whole seconds, rounded up), whatever was there. One
@@ -164,15 +154,8 @@ impl KeyValue {
         revision: u64,
         until: Timestamp,
     ) -> Result<u64, BrokerError> {
-        let extra = [
-            (EXPECTED_SUBJECT_SEQUENCE, revision.to_string()),
-            (TTL, life(until)),
-        ];
-        match self.hub.store(&self.put(key, value), &extra).await {
-            Err(error) if error.is_wrong_sequence() => Err(BrokerError::Conflict),
-            Err(error) => Err(error),
-            Ok(stored) => Ok(stored.sequence),
-        }
+        let extra = vec![(TTL, life(until))];
+        register::replace(&self.hub, &self.put(key, value), revision, extra).await
     }
 
     /// Puts a value, whatever was there; its revision.
@@ -219,30 +202,20 @@ impl KeyValue {
     }
 
     async fn find(&self, key: &str) -> Result<Found, BrokerError> {
-        self.hub.ready().await?;
-        let subject = self.subject(key);
-        let api = format!("$JS.API.DIRECT.GET.KV_{}.{subject}", self.bucket);
-        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
-        let reply = self.hub.client().send_request(api, request).await?;
-        match reply.status {
-            Some(StatusCode::NOT_FOUND) => return Ok(Found::Nothing),
-            Some(status) => {
-                return Err(BrokerError::Away(format!("direct get answers {status}")));
-            }
-            None => {}
-        }
-        let header = |name| header(reply.headers.as_ref(), name);
-        let revision = header(SEQUENCE)
-            .and_then(|sequence| sequence.parse().ok())
-            .ok_or_else(|| BrokerError::Away("an entry without revision".to_owned()))?;
-        let marker = header(MARKER_REASON).is_some()
-            || header(OPERATION).is_some_and(|operation| operation != "PUT");
-        if marker {
-            return Ok(Found::Marker(revision));
+        let (stream, subject) = (format!("KV_{}", self.bucket), self.subject(key));
+        let Some(newest) = register::read(&self.hub, &stream, &subject).await? else {
+            return Ok(Found::Nothing);
+        };
+        let is_marker = newest.header(MARKER_REASON).is_some()
+            || newest
+                .header(OPERATION)
+                .is_some_and(|operation| operation != "PUT");
+        if is_marker {
+            return Ok(Found::Marker(newest.revision));
         }
         Ok(Found::Value(Entry {
-            value: reply.payload,
-            revision,
+            value: newest.payload,
+            revision: newest.revision,
         }))
     }
 }
@@ -251,8 +224,4 @@ impl KeyValue {
 fn life(until: Timestamp) -> String {
     let left = until.since(Timestamp::now());
     format!("{}s", left.as_millis().div_ceil(1000).max(1))
-}
-
-fn header<'a>(headers: Option<&'a HeaderMap>, name: &'static str) -> Option<&'a str> {
-    headers?.get(name).map(|value| value.as_str())
 }

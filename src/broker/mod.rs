@@ -28,6 +28,7 @@ mod pin_watch;
 mod program;
 mod publisher;
 mod recent;
+mod register;
 mod rehearsal;
 mod replay;
 mod rights;

@@ -18,7 +18,7 @@ use crate::dingtalk::payload::{self, Reading};
 use crate::dingtalk::stream::{Ack, Delivery};
 use crate::message::{
     AccountName, Chat, ChatType, DeadLetter, DeadReason, Direction, Inbound, Kind, Reply,
-    SessionEntry, Subjects, Timestamp, header,
+    SessionEntry, Subjects, Timestamp, header, prefix,
 };
 use crate::telemetry::{CardChats, FrameOutcome, Metrics};
 
@@ -315,7 +315,7 @@ fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
 
 /// As much of an id as a header takes.
 fn short(id: &str) -> &str {
-    dead::cut(id, MAX_ID)
+    prefix(id, MAX_ID)
 }
 
 fn event_type(reading: &Reading<'_>) -> String {

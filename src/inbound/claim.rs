@@ -11,7 +11,7 @@ use tracing::{debug, error};
 
 use super::dead;
 use crate::broker::{Broker, BrokerError, Outgoing};
-use crate::message::{DeadLetter, DeadReason, Direction, Subjects, Timestamp, header};
+use crate::message::{DeadLetter, DeadReason, Direction, Subjects, Timestamp, header, prefix};
 
 /// Refusals that meet the same message again however often it is published: larger than the stream
 /// takes, headers longer than any stream takes.
@@ -145,7 +145,7 @@ fn named<'a>(message: &'a Outgoing, wanted: &str) -> Option<&'a str> {
 }
 
 fn cut(text: &str) -> String {
-    dead::cut(text, MAX_TEXT).to_owned()
+    prefix(text, MAX_TEXT).to_owned()
 }
 
 /// The members of a body that are always there, with `raw` naming the object; of a dead letter

@@ -21,9 +21,3 @@ pub(super) fn outgoing(subjects: &Subjects, letter: &DeadLetter, mut headers: He
         payload: serde_json::to_vec(letter).unwrap_or_default().into(),
     }
 }
-
-/// As much of a text as takes `most` bytes.
-pub(super) fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rfind(|at| text.is_char_boundary(*at));
-    text.get(..end.unwrap_or_default()).unwrap_or_default()
-}

@@ -13,6 +13,7 @@ mod ids;
 mod inbound;
 mod naming;
 mod outbound;
+mod prefix;
 mod quota;
 mod receipt;
 mod schema;
@@ -44,6 +45,7 @@ pub use outbound::{
     ActionButton, ActionCard, Content, Layout, Link, Markdown, Mentions, Priority, RawMessage,
     Request, RequestError, Via,
 };
+pub(crate) use prefix::prefix;
 pub use quota::{Brake, QuotaStanding};
 pub use receipt::{Outcome, Part, Receipt};
 pub use schema::schemas;

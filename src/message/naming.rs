@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::prefix::prefix;
+
 /// Longest file name, in bytes, as most file systems have it.
 const MAX_NAME: usize = 255;
 /// Containers whose content says less than a name that ends in something more special.
@@ -53,9 +55,7 @@ fn short(name: &str) -> String {
         .map(|ending| format!(".{ending}"))
         .unwrap_or_default();
     let room = MAX_NAME - ending.len();
-    let end = (0..=room).rfind(|at| name.is_char_boundary(*at));
-    let stem = name.get(..end.unwrap_or_default()).unwrap_or_default();
-    format!("{stem}{ending}")
+    format!("{}{ending}", prefix(name, room))
 }
 
 #[cfg(test)]

@@ -3,14 +3,11 @@
 
 use std::collections::HashMap;
 
-use async_nats::StatusCode;
-use async_nats::client::Request;
 use async_nats::jetstream::object_store::ObjectInfo;
 use time::OffsetDateTime;
 
-use super::super::EXPECTED_SUBJECT_SEQUENCE;
 use super::super::error::BrokerError;
-use super::super::hub::REQUEST_TIMEOUT;
+use super::super::register;
 use super::{Description, MediaObject, MediaStore, SHA256, away, plain};
 use crate::message::Timestamp;
 
@@ -20,34 +17,23 @@ const NAME: &str = "name";
 const MIME: &str = "mime";
 /// Header that makes a message the only one of its subject.
 const ROLLUP: (&str, &str) = ("Nats-Rollup", "sub");
-/// Header with the revision of what was read.
-const SEQUENCE: &str = "Nats-Sequence";
 
 impl MediaStore {
     /// The object under `key`, if there is one, and the revision of the newest word on it; 0 when there
     /// is none. Links, which the bridge does not make, are nothing to it.
     pub(super) async fn look(&self, key: &str) -> Result<(Option<ObjectInfo>, u64), BrokerError> {
-        self.hub.ready().await?;
         let subject = self.meta_subject(key);
-        let api = format!("$JS.API.DIRECT.GET.{}.{subject}", self.stream());
-        let request = Request::new().timeout(Some(REQUEST_TIMEOUT));
-        let reply = self.hub.client().send_request(api, request).await?;
-        match reply.status {
-            None => {}
-            Some(StatusCode::NOT_FOUND) => return Ok((None, 0)),
-            Some(status) => return Err(BrokerError::Away(format!("direct get answers {status}"))),
-        }
-        let headers = reply.headers.as_ref();
-        let revision = headers.and_then(|headers| headers.get(SEQUENCE));
-        let revision = revision.and_then(|revision| revision.as_str().parse::<u64>().ok());
-        let revision = revision.ok_or_else(|| away("a word on an object without revision"))?;
-        let info: ObjectInfo = serde_json::from_slice(&reply.payload).map_err(away)?;
+        let newest = register::read(&self.hub, &self.stream(), &subject).await?;
+        let Some(newest) = newest else {
+            return Ok((None, 0));
+        };
+        let info: ObjectInfo = serde_json::from_slice(&newest.payload).map_err(away)?;
         let is_link = |info: &ObjectInfo| {
             let options = info.options.as_ref();
             options.is_some_and(|options| options.link.is_some())
         };
         let found = Some(info).filter(|info| !info.deleted && !is_link(info));
-        Ok((found, revision))
+        Ok((found, newest.revision))
     }
 
     /// Makes `info` the newest word on its key, after the revision `after` only where one is given; its
@@ -58,15 +44,11 @@ impl MediaStore {
         after: Option<u64>,
     ) -> Result<u64, BrokerError> {
         let text = serde_json::to_vec(info).map_err(away)?;
-        let mut extra = vec![(ROLLUP.0, ROLLUP.1.to_owned())];
-        if let Some(revision) = after {
-            extra.push((EXPECTED_SUBJECT_SEQUENCE, revision.to_string()));
-        }
+        let extra = vec![(ROLLUP.0, ROLLUP.1.to_owned())];
         let meta = plain(self.meta_subject(&info.name), text.into());
-        match self.hub.store(&meta, &extra).await {
-            Err(error) if error.is_wrong_sequence() => Err(BrokerError::Conflict),
-            Err(error) => Err(error),
-            Ok(stored) => Ok(stored.sequence),
+        match after {
+            Some(revision) => register::replace(&self.hub, &meta, revision, extra).await,
+            None => Ok(self.hub.store(&meta, &extra).await?.sequence),
         }
     }
 

@@ -9,7 +9,7 @@ use nats_dingtalk::config::Dingtalk;
 use nats_dingtalk::dingtalk::api::{Api, Fetcher, Http};
 use nats_dingtalk::message::{Brake, Outcome, QuotaStanding, Timestamp};
 use nats_dingtalk::outbound::{Outbound, Parts};
-use nats_dingtalk::sim::{CARD_PATH, CallRefusal, CardView, Fault};
+use nats_dingtalk::sim::{CARD_PATH, CallRefusal, CardView};
 use nats_dingtalk::telemetry::{CardChats, Seats};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -182,14 +182,8 @@ async fn what_waits_for_the_month_expires_in_time_and_its_card_may_be_asked_for_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_of_an_account_that_is_held_expires_in_time_and_is_never_created() {
     let stage = with_cards().await;
-    let path = CARD_PATH.to_owned();
-    let how = CallRefusal::IpNotInWhitelist;
     stage
-        .inject(Fault::Refuse {
-            path,
-            how,
-            times: None,
-        })
+        .refuse(CARD_PATH, CallRefusal::IpNotInWhitelist, None)
         .await;
     let _line = stage.start("sales");
     stage.publish(HELD, create("waits")).await;

@@ -133,14 +133,8 @@ async fn without_cards_a_creation_says_its_fallback_or_fails_with_the_cure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_dingtalk_refuses_fails_with_its_code_and_the_lane_goes_on() {
     let stage = with_cards().await;
-    let path = CARD_PATH.to_owned();
-    let how = CallRefusal::Permission;
     stage
-        .inject(Fault::Refuse {
-            path,
-            how,
-            times: Some(1),
-        })
+        .refuse(CARD_PATH, CallRefusal::Permission, Some(1))
         .await;
     let _line = stage.start("sales");
     let to = json!("user:u1");

@@ -16,7 +16,9 @@ use nats_dingtalk::message::{
 use nats_dingtalk::outbound::{
     Drain, Mover, MoverParts, Outbound, Parts, Served, Settings, Strays, Timings,
 };
-use nats_dingtalk::sim::{BOT_TOPIC, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions};
+use nats_dingtalk::sim::{
+    BOT_TOPIC, CallRefusal, Fault, Message, OPEN_PATH, Sim, SimApp, SimOptions,
+};
 use nats_dingtalk::telemetry::{CardChats, Health, Metrics, Seats, Standings};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -211,6 +213,12 @@ impl Stage {
     /// Lets DingTalk misbehave.
     pub(super) async fn inject(&self, fault: Fault) {
         self.sim.inject(fault).await.unwrap();
+    }
+
+    /// Lets DingTalk refuse calls of `path`, so many or all.
+    pub(super) async fn refuse(&self, path: &str, how: CallRefusal, times: Option<u32>) {
+        let path = path.to_owned();
+        self.inject(Fault::Refuse { path, how, times }).await;
     }
 
     /// Publishes `count` requests `r0`, `r1`, … that say their number, in turn to `users` people.

@@ -197,14 +197,8 @@ async fn the_last_frame_is_sent_however_often_it_is_refused() {
     let _line = stage.start("sales");
     stage.publish(SUBJECT, piece("p0", "a")).await;
     stage.receipt("sales", "p0").await;
-    let path = CARD_STREAMING_PATH.to_owned();
-    let how = CallRefusal::Busy;
     stage
-        .inject(Fault::Refuse {
-            path,
-            how,
-            times: Some(3),
-        })
+        .refuse(CARD_STREAMING_PATH, CallRefusal::Busy, Some(3))
         .await;
     stage.publish(SUBJECT, last("end")).await;
     stage.done().await;
@@ -246,14 +240,7 @@ async fn cards_that_are_refused_for_good_end_as_markdown() {
         (CARD_DELIVER_PATH, CallRefusal::Permission),
     ] {
         let stage = with_cards().await;
-        let path = path.to_owned();
-        stage
-            .inject(Fault::Refuse {
-                path,
-                how,
-                times: None,
-            })
-            .await;
+        stage.refuse(path, how, None).await;
         let _line = stage.start("sales");
         stage.publish(SUBJECT, piece("p0", "all ")).await;
         stage.publish(SUBJECT, piece("p1", "of it")).await;
@@ -276,14 +263,8 @@ async fn a_card_that_breaks_is_continued_once_in_words() {
     let _line = stage.start("sales");
     stage.publish(SUBJECT, piece("p0", "shown, ")).await;
     stage.receipt("sales", "p0").await;
-    let path = CARD_STREAMING_PATH.to_owned();
-    let how = CallRefusal::Permission;
     stage
-        .inject(Fault::Refuse {
-            path,
-            how,
-            times: None,
-        })
+        .refuse(CARD_STREAMING_PATH, CallRefusal::Permission, None)
         .await;
     stage.publish(SUBJECT, piece("p1", "not shown, ")).await;
     stage.publish(SUBJECT, piece("p2", "nor this")).await;

@@ -52,15 +52,20 @@ fn without_blank(mut parts: Vec<String>, whole: &str) -> Vec<String> {
 /// and `shell` takes at most `bytes`.
 pub(super) fn titled_parts(markdown: &Markdown, bytes: usize, shell: &str) -> Vec<Part> {
     let title = title(markdown.title.as_deref(), &markdown.text);
+    let room = text_room(&title, bytes, shell);
+    divided(&title, &with_table_borders(&markdown.text), room)
+}
+
+/// Parts with at most `room` bytes of the text each.
+fn divided(title: &str, text: &str, room: usize) -> Vec<Part> {
     let limit = Size {
         units: MARKDOWN_UNITS,
-        bytes: text_room(&title, bytes, shell),
+        bytes: room,
     };
-    let text = with_table_borders(&markdown.text);
-    let parts = without_blank(split(&text, Syntax::Markdown, limit), &text);
+    let parts = without_blank(split(text, Syntax::Markdown, limit), text);
     let count = parts.len();
     let titles = (1..).map(|number| match count {
-        1 => title.clone(),
+        1 => title.to_owned(),
         _ => format!("{title} ({number}/{count})"),
     });
     titles
@@ -85,15 +90,12 @@ pub(super) fn card_parts(
     bytes: usize,
     shell: &Map<String, Value>,
 ) -> Option<Vec<Part>> {
-    let markdown = Markdown {
-        title: Some(card.title.clone()),
-        text: card.text.clone(),
-    };
     let shell = Value::Object(shell.clone()).to_string();
-    let title = title(markdown.title.as_deref(), &markdown.text);
+    let title = title(Some(&card.title), &card.text);
+    let text = with_table_borders(&card.text);
     let room = text_room(&title, bytes, &shell);
-    let fits = || Size::of(&with_table_borders(&markdown.text)).bytes <= room;
-    (room >= CARD_TEXT_BYTES || fits()).then(|| titled_parts(&markdown, bytes, &shell))
+    let fits = || Size::of(&text).bytes <= room;
+    (room >= CARD_TEXT_BYTES || fits()).then(|| divided(&title, &text, room))
 }
 
 /// The members of a link, alike in both forms.

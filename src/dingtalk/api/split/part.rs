@@ -9,6 +9,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 use super::Syntax;
 use super::fence::{Fence, is_row};
 use super::size::Size;
+use crate::message::prefix;
 
 /// How far behind the limit a link may end and still be kept whole, in bytes.
 const LOOKAHEAD: usize = 2048;
@@ -182,7 +183,7 @@ impl<'a> Part<'a> {
         let mut size = Size::ZERO;
         let mut ends = Vec::new();
         // What stands beyond the room cannot fit, and one grapheme may be as long as the text.
-        for (at, grapheme) in window(line, room.bytes + LOOKAHEAD).grapheme_indices(true) {
+        for (at, grapheme) in prefix(line, room.bytes + LOOKAHEAD).grapheme_indices(true) {
             size = size.plus(Size::of(grapheme));
             if !size.fits(room) {
                 break;
@@ -221,7 +222,7 @@ impl<'a> Part<'a> {
     }
 
     fn whole_spans(&self, line: &str, hard: usize) -> Vec<Range<usize>> {
-        let window = window(line, hard + LOOKAHEAD);
+        let window = prefix(line, hard + LOOKAHEAD);
         match &*WHOLE {
             Some(whole) if self.here.open.is_none() => {
                 whole.find_iter(window).map(|found| found.range()).collect()
@@ -249,15 +250,6 @@ impl<'a> Part<'a> {
             ..self.here
         }
     }
-}
-
-/// The first `bytes` of a line, or fewer: up to a character.
-fn window(line: &str, bytes: usize) -> &str {
-    let mut end = bytes.min(line.len());
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.get(..end).unwrap_or(line)
 }
 
 /// Room for closing a fence that is open at a cut.
