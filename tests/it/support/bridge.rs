@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{free_port, least, wait};
+use super::{free_port, least, signal, wait};
 
 /// Client id of the account `sales` that every test bridge serves.
 pub(crate) const CLIENT_ID: &str = "dingsales0000000000";
@@ -273,12 +273,7 @@ impl Bridge {
 
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
+        signal::send(self.child.id(), name);
     }
 
     /// Waits for its end; how it ended, and its folder.

@@ -7,6 +7,7 @@ pub(crate) mod least;
 pub(crate) mod nats;
 pub(crate) mod orders;
 pub(crate) mod sections;
+pub(crate) mod signal;
 pub(crate) mod wait;
 pub(crate) mod world;
 

@@ -10,7 +10,7 @@ use nats_dingtalk::message::Secret;
 use nats_dingtalk::telemetry::{Health, Metrics};
 use tempfile::TempDir;
 
-use super::{free_port, least, sections, wait};
+use super::{free_port, least, sections, signal, wait};
 
 /// The broker of one test; killed and wiped when dropped.
 pub(crate) struct Nats {
@@ -177,12 +177,7 @@ impl Nats {
 
     /// Sends it a signal by name, such as `STOP`, which freezes it.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid();
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(pid.to_string())
-            .status();
-        assert!(status.unwrap().success());
+        signal::send(self.pid(), name);
     }
 
     /// JetStream through a client of its own.
