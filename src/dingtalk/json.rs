@@ -84,15 +84,47 @@ pub fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     match json.as_bytes().first()? {
         b'"' => {
             let inner = json.get(1..json.len().checked_sub(1)?)?;
-            if inner.contains('\\') {
-                serde_json::from_str::<String>(json).ok().map(Cow::Owned)
-            } else {
-                Some(Cow::Borrowed(inner))
+            if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+                return Some(Cow::Borrowed(inner));
             }
+            let plain = unescaped(inner);
+            plain
+                .or_else(|| serde_json::from_str(json).ok())
+                .map(Cow::Owned)
         }
         b'{' | b'[' | b'n' => None,
         _ => Some(Cow::Borrowed(json)),
     }
+}
+
+/// What stands in a JSON string, its escapes taken off; `None` for one with surrogates, which the library reads. The `data` of a
+/// frame is a text with hundreds of them, for which the library grows its buffer step by step.
+fn unescaped(inner: &str) -> Option<String> {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        text.push_str(rest.get(..at)?);
+        let escape = rest.get(at + 1..)?;
+        let (char, length) = match escape.as_bytes().first()? {
+            b'"' => ('"', 1),
+            b'\\' => ('\\', 1),
+            b'/' => ('/', 1),
+            b'n' => ('\n', 1),
+            b't' => ('\t', 1),
+            b'r' => ('\r', 1),
+            b'b' => ('\u{8}', 1),
+            b'f' => ('\u{c}', 1),
+            b'u' => {
+                let code = u32::from_str_radix(escape.get(1..5)?, 16).ok()?;
+                (char::from_u32(code)?, 5)
+            }
+            _ => return None,
+        };
+        text.push(char);
+        rest = escape.get(length..)?;
+    }
+    text.push_str(rest);
+    Some(text)
 }
 
 /// An integer, written as a number or as a string of digits.
@@ -185,7 +217,45 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Pieces of a JSON string, among them all escapes and halves of surrogate pairs.
+    fn pieces() -> impl Strategy<Value = String> {
+        let escape = prop::sample::select(vec![
+            r#"\""#,
+            r"\\",
+            r"\/",
+            r"\n",
+            r"\t",
+            r"\r",
+            r"\b",
+            r"\f",
+            r"\u0041",
+            r"\u9489",
+            r"\u0000",
+            r"\ud83d\ude00",
+            r"\ud83d",
+            r"\ude00",
+            r"\x",
+            r"\u12",
+            r"\u+123",
+        ]);
+        let plain = "[^\"\\\\\\x00-\\x1f]{0,12}";
+        prop::collection::vec(prop_oneof![escape.prop_map(str::to_owned), plain], 0..12)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_reads_as_the_library_reads_it(inner in pieces()) {
+            let json = format!("\"{inner}\"");
+            let read = serde_json::from_str::<&RawValue>(&json).ok().and_then(text);
+            let expected: Option<String> = serde_json::from_str(&json).ok();
+            prop_assert_eq!(read.as_deref(), expected.as_deref());
+        }
+    }
 
     #[test]
     fn values_are_read_as_what_is_wanted() {

@@ -75,6 +75,7 @@ impl Admitter {
         let mut gated = false;
         let mut media = Vec::new();
         let addressable = reading.chat_key.len() <= MAX_ID;
+        let mut pressed = false;
         let message = if reading.readable && addressable {
             match self.gate(&delivery.account, &reading) {
                 Some((reason, Gated::Drop)) => {
@@ -85,7 +86,8 @@ impl Admitter {
                 Some((_, Gated::Publish)) => gated = true,
                 None => self.keep_session(&delivery, &reading, &key),
             }
-            let (message, errands) = self.view(&delivery, &reading, &key, gated);
+            pressed = !gated && track(&reading).is_some();
+            let (message, errands) = self.view(&delivery, reading, &key, gated);
             media = errands;
             message
         } else {
@@ -96,9 +98,7 @@ impl Admitter {
             warn!(dingtalk.account = %delivery.account, dingtalk.topic = short(&delivery.frame.topic), bytes = delivery.frame.text.len(), "frame cannot be read, kept as a dead letter");
             self.dead(&delivery, &reading, &key)
         };
-        let action = reading.card.as_ref().filter(|_| reading.readable && !gated);
-        let track = action.and_then(|action| action.out_track_id.as_ref());
-        let callback = track.map(|_| self.callbacks.of(&delivery.account, &message.payload));
+        let callback = pressed.then(|| self.callbacks.of(&delivery.account, &message.payload));
         Some(Flight {
             account: delivery.account,
             message,
@@ -160,10 +160,11 @@ impl Admitter {
     fn view(
         &self,
         delivery: &Delivery,
-        reading: &Reading<'_>,
+        reading: Reading<'_>,
         key: &str,
         gated: bool,
     ) -> (Outgoing, Vec<Errand>) {
+        let mut headers = self.headers(delivery, &reading, key);
         let account = &delivery.account;
         let (kind, chat) = (reading.kind, reading.chat_key.as_ref());
         let subject = if gated {
@@ -174,13 +175,14 @@ impl Admitter {
         let answerable = match kind {
             Kind::Group | Kind::User => true,
             // An AI-assistant card has no outTrackId to answer on.
-            Kind::Card => reading
-                .card
-                .as_ref()
-                .is_some_and(|card| card.out_track_id.is_some()),
+            Kind::Card => track(&reading).is_some(),
             Kind::Event | Kind::Other => false,
         };
-        let mut message = reading.message.clone();
+        let placed = match reading.chat {
+            Some(_) => None,
+            None => self.place(account, &reading),
+        };
+        let mut message = reading.message;
         if let Some(message) = &mut message {
             media::assign(message, self.media_rule(account, gated), account, key);
         }
@@ -188,17 +190,14 @@ impl Admitter {
             id: key.into(),
             account: account.as_str().into(),
             kind,
-            chat: reading
-                .chat
-                .clone()
-                .or_else(|| self.place(account, reading)),
-            sender: reading.sender.clone(),
+            chat: reading.chat.or(placed),
+            sender: reading.sender,
             mentioned: reading.mentioned,
-            mentions: reading.mentions.clone(),
+            mentions: reading.mentions,
             message,
-            card: reading.card.clone(),
-            topic: reading.topic.clone(),
-            notice: reading.notice.clone(),
+            card: reading.card,
+            topic: reading.topic,
+            notice: reading.notice,
             sent_at: reading.sent_at,
             received_at: delivery.received_at,
             reply: answerable.then(|| Reply {
@@ -212,7 +211,6 @@ impl Admitter {
             // Text, numbers and string keys only: there is nothing in the view that JSON refuses.
             warn!(%error, "the normalised view could not be written");
         }
-        let mut headers = self.headers(delivery, reading, key);
         headers.push((header::CE_DATASCHEMA.into(), SCHEMA.to_owned()));
         let errands = media::announced(&view, account);
         if !errands.is_empty() {
@@ -228,8 +226,7 @@ impl Admitter {
 
     /// The chat of a card, where DingTalk leaves it out and the bridge put the card there itself.
     fn place(&self, account: &AccountName, reading: &Reading<'_>) -> Option<Chat<'static>> {
-        let track = reading.card.as_ref()?.out_track_id.as_ref()?;
-        let (kind, id) = self.chats.find(account, track)?;
+        let (kind, id) = self.chats.find(account, track(reading)?)?;
         let chat_type = match kind {
             Kind::Group => ChatType::Group,
             Kind::User => ChatType::User,
@@ -279,7 +276,7 @@ impl Admitter {
         put(header::MSG_ID, header_value(key));
         put(header::CE_SPECVERSION, "1.0".to_owned());
         put(header::CE_ID, header_value(key));
-        put(header::CE_SOURCE, format!("/dingtalk/{account}"));
+        put(header::CE_SOURCE, ["/dingtalk/", account].concat());
         put(header::CE_TYPE, event_type(reading));
         put(header::CE_TIME, at.to_string());
         put(header::CE_SUBJECT, header_value(short(&reading.chat_key)));
@@ -299,7 +296,7 @@ impl Admitter {
 fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
     match &reading.dedup_id {
         Some(id) if reading.readable && id.len() <= MAX_ID => {
-            format!("{}:{id}", delivery.client_id)
+            [&*delivery.client_id, ":", id.as_ref()].concat()
         }
         _ => {
             let text = if delivery.frame.data.is_empty() {
@@ -311,6 +308,11 @@ fn dedup_key(delivery: &Delivery, reading: &Reading<'_>) -> String {
             format!("{}:sha256-{digest:x}", delivery.client_id)
         }
     }
+}
+
+/// The card that was pressed, where it can be told.
+fn track<'a>(reading: &'a Reading<'_>) -> Option<&'a str> {
+    reading.card.as_ref()?.out_track_id.as_deref()
 }
 
 /// As much of an id as a header takes.
@@ -350,11 +352,19 @@ fn header_value(value: &str) -> String {
 
 /// Begins a W3C trace, so that an answer can be traced to its question.
 fn traceparent() -> String {
-    format!(
-        "00-{:032x}-{:016x}-01",
-        fastrand::u128(1..),
-        fastrand::u64(1..)
-    )
+    let mut trace = String::with_capacity(55);
+    trace.push_str("00-");
+    push_hex(&mut trace, &fastrand::u128(1..).to_be_bytes());
+    trace.push('-');
+    push_hex(&mut trace, &fastrand::u64(1..).to_be_bytes());
+    trace.push_str("-01");
+    trace
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+    }
 }
 
 #[cfg(test)]

@@ -3,21 +3,35 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::value::RawValue;
+
+use crate::dingtalk::json;
 
 /// An envelope with everything in its documented place and type.
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 pub(super) struct Documented<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) frame_type: Cow<'a, str>,
     #[serde(borrow)]
     pub(super) headers: Headers<'a>,
     #[serde(borrow)]
-    pub(super) data: Cow<'a, str>,
+    pub(super) data: Text<'a>,
+}
+
+/// A string full of escapes.
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = <&RawValue>::deserialize(deserializer)?;
+        let text = json::text(value).filter(|_| value.get().starts_with('"'));
+        text.map(Self).ok_or_else(|| D::Error::custom("no string"))
+    }
 }
 
 /// Headers as documented: strings, all of them (stream-protocol.md, section 3).
-#[derive(Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Headers<'a> {
     #[serde(borrow)]

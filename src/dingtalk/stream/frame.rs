@@ -108,7 +108,7 @@ impl Frame {
             event_id: filled(headers.event_id),
             event_born_time: headers.event_born_time.as_deref().and_then(integer),
             event_corp_id: filled(headers.event_corp_id),
-            data: unwrapped(envelope.data.into_owned()),
+            data: unwrapped(envelope.data.0.into_owned()),
             text,
         }
     }
