@@ -10,16 +10,19 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::sync::Notify;
+use tokio::task::{self, JoinSet};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use self::running::Running;
+use self::tasks::Outcome;
 use crate::broker::{Broker, BrokerError, ManagedError, ManagedServer};
 use crate::config::{self, Config, ServerLocation};
 use crate::dingtalk::api::{Fetcher, Http};
 use crate::dingtalk::net::Net;
 use crate::ops::{Admin, AdminError, Stop};
 use crate::spool::{Spool, SpoolError};
-use crate::telemetry::{Health, Metrics};
+use crate::telemetry::{Health, Metrics, PartState};
 
 /// Parts that `/ready` waits for.
 const PARTS: [&str; 4] = ["broker", "spool", "inbound", "outbound"];
@@ -94,17 +97,23 @@ pub struct Bridge {
     broker: Broker,
     server: Option<ManagedServer>,
     spool: Spool,
-    admin: Admin,
+    /// The admin port serves from the start: a probe must not kill a bridge whose nats-server or spool
+    /// takes minutes to recover.
+    tasks: JoinSet<Outcome>,
+    admin: task::Id,
+    admin_addr: Option<SocketAddr>,
     http: Http,
     fetcher: Fetcher,
     net: Net,
     metrics: Metrics,
     health: Health,
+    /// Stops what serves the others, the admin port first of all.
+    rest: CancellationToken,
 }
 
 impl Bridge {
     /// Binds and opens everything that can be wrong at start. The broker may be away; DingTalk is
-    /// not called yet.
+    /// not called yet. The admin port answers before this returns.
     ///
     /// # Errors
     /// [`BridgeError`], naming the configuration key concerned.
@@ -117,7 +126,12 @@ impl Bridge {
             Http::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
         let fetcher =
             Fetcher::new(&config.dingtalk).map_err(|error| BridgeError::Net(error.to_string()))?;
+        let rest = CancellationToken::new();
         let admin = Admin::bind(config.admin.clone(), health.clone(), metrics.clone()).await?;
+        let admin_addr = admin.addr();
+        let mut tasks = JoinSet::new();
+        let stop = rest.clone();
+        let admin = tasks.spawn(async move { Ok(admin.run(stop).await?) }).id();
         let spool = Spool::open(&config.spool.dir, config.spool.max_bytes)?;
         let (server, url) = match &config.nats.server {
             ServerLocation::Url(url) => (None, url.clone()),
@@ -126,6 +140,8 @@ impl Bridge {
                 program,
                 port,
             } => {
+                let recovers = "the nats-server of this bridge is starting".to_owned();
+                health.part("broker", PartState::Down(recovers));
                 let server = ManagedServer::start(program.as_deref(), data_dir, *port).await?;
                 let url = server.url();
                 (Some(server), url)
@@ -137,18 +153,21 @@ impl Bridge {
             broker,
             server,
             spool,
+            tasks,
             admin,
+            admin_addr,
             http,
             fetcher,
             net,
             metrics,
             health,
+            rest,
         })
     }
 
     /// Where health and metrics are served, once bound.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.addr()
+        self.admin_addr
     }
 
     /// Runs until `stop` has drained or aborted everything; a part that fails begins the drain of

@@ -77,12 +77,15 @@ impl Running {
             broker,
             server,
             spool,
+            tasks,
             admin,
+            admin_addr: _,
             http,
             fetcher,
             net,
             metrics,
             health,
+            rest,
         } = bridge;
         let (policies, policies_seen) =
             watch::channel(Arc::new(super::accounts::policies_of(&config)));
@@ -104,8 +107,8 @@ impl Running {
             health: health.clone(),
         });
         let mut running = Self {
-            tasks: JoinSet::new(),
-            alive: HashMap::new(),
+            tasks,
+            alive: HashMap::from([(admin, Task::Admin)]),
             broker: broker.clone(),
             http,
             fetcher,
@@ -127,16 +130,13 @@ impl Running {
             questions: CancellationToken::new(),
             intake: CancellationToken::new(),
             fleet: CancellationToken::new(),
-            rest: CancellationToken::new(),
+            rest: rest.clone(),
             config,
         };
-        let rest = running.rest.clone();
         if let Some(server) = server {
             let stop = rest.clone();
             running.start_plain(Task::Server, server.run(stop));
         }
-        let stop = rest.clone();
-        running.start(Task::Admin, async move { Ok(admin.run(stop).await?) });
         let watched = broker.clone();
         running.start_plain(Task::BrokerWatch, async move { watched.watch(rest).await });
         if let Some(watch) = watch {

@@ -1,19 +1,22 @@
 //! The bridge's own nats-server while it recovers its store: waited for, and never killed for being slow.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nats_dingtalk::broker::{ManagedError, ManagedServer};
+use nats_dingtalk::sim::Sim;
 use tempfile::TempDir;
 
+use crate::support::bridge::{CLIENT_ID, CLIENT_SECRET, PROGRAM, client};
 use crate::support::free_port;
 use crate::support::nats::program;
 use crate::support::wait;
+use crate::support::world::options;
 
 /// What stands for the recovery: the process says who it is, and goes on when it is told to.
 const RECOVERS: &str = r#"echo $$ >"$0.recovering"
-    while [ ! -e "$0.recovered" ]; do sleep 0.05; done"#;
+    while [ -e "$0" ] && [ ! -e "$0.recovered" ]; do sleep 0.05; done"#;
 
 /// A nats-server that does `first` before it begins to serve.
 fn server_that(dir: &Path, first: &str) -> PathBuf {
@@ -70,6 +73,50 @@ async fn a_server_that_takes_minutes_to_recover_its_store_is_waited_for() {
     assert!(async_nats::connect(server.url()).await.is_ok());
     server.stop().await;
     assert!(!runs(pid));
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_the_server_recovers() {
+    let sim = Sim::start(options()).await.unwrap();
+    let dir = TempDir::new().unwrap();
+    let program = server_that(dir.path(), RECOVERS);
+    let admin = format!("127.0.0.1:{}", free_port());
+    let mut bridge = Command::new(PROGRAM)
+        .arg("run")
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("HOME", dir.path())
+        .env("DINGTALK_CLIENT_ID", CLIENT_ID)
+        .env("DINGTALK_CLIENT_SECRET", CLIENT_SECRET)
+        .env("NATS_DINGTALK_NATS__SERVER", &program)
+        .env("NATS_DINGTALK_NATS__PORT", "0")
+        .env("NATS_DINGTALK_ADMIN__LISTEN", &admin)
+        .env("NATS_DINGTALK_DINGTALK__API_URL", sim.api_url())
+        .env("NATS_DINGTALK_DINGTALK__OAPI_URL", sim.api_url())
+        .current_dir(dir.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    recovering(&program).await;
+    let ask = async |path: &str| {
+        let answer = client().get(format!("http://{admin}{path}")).send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask("/live").await.0, 200);
+    let (status, page) = ask("/ready").await;
+    assert_eq!(status, 503);
+    assert!(
+        page.contains("the nats-server of this bridge is starting"),
+        "{page}"
+    );
+    std::fs::write(program.with_extension("recovered"), "").unwrap();
+    wait::until_true("readiness", async || ask("/ready").await.0 == 200).await;
+    let told = Command::new("kill").arg(bridge.id().to_string()).status();
+    assert!(told.unwrap().success());
+    let status = wait::until("the end", async || bridge.try_wait().unwrap()).await;
+    assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]
