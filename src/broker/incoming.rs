@@ -9,6 +9,8 @@ use async_nats::HeaderMap;
 use async_nats::client::Request;
 use async_nats::jetstream::{self, message::Info};
 use bytes::Bytes;
+use tokio::sync::Notify;
+use tracing::debug;
 
 use super::backlog;
 use super::error::BrokerError;
@@ -28,22 +30,27 @@ const MAX_REASON: usize = 256;
 pub(super) struct Outstanding(Arc<Mutex<BTreeMap<u64, Standing>>>);
 
 /// Whether the broker still counts a held sequence as unacknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Standing {
     Unanswered,
-    /// An answer is under way: it may have arrived.
-    Answering,
+    /// An answer is under way: it may have arrived. Told when the message is delivered again meanwhile.
+    Answering(Arc<Notify>),
 }
 
 impl Outstanding {
-    /// Takes `sequence` unless it is held.
+    /// Takes `sequence` unless it is held. Who is answering it hears that it came again.
     pub(super) fn lease(&self, sequence: u64) -> Option<Lease> {
         let new = self.with(|held| match held.entry(sequence) {
             Entry::Vacant(place) => {
                 place.insert(Standing::Unanswered);
                 true
             }
-            Entry::Occupied(_) => false,
+            Entry::Occupied(place) => {
+                if let Standing::Answering(again) = place.get() {
+                    again.notify_one();
+                }
+                false
+            }
         });
         new.then(|| Lease {
             sequence,
@@ -54,7 +61,7 @@ impl Outstanding {
     /// How many sequences up to and including `last` are held and unacknowledged for certain.
     pub(super) fn unanswered_up_to(&self, last: u64) -> usize {
         self.with(|held| {
-            let unanswered = |standing: &&Standing| **standing == Standing::Unanswered;
+            let unanswered = |standing: &&Standing| matches!(standing, Standing::Unanswered);
             let upto = held.range(..=last).map(|(_, standing)| standing);
             upto.filter(unanswered).count()
         })
@@ -73,12 +80,15 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn answering(&self) {
+    /// An answer is under way from here on; told when the message is delivered again meanwhile.
+    fn answering(&self) -> Arc<Notify> {
+        let again = Arc::new(Notify::new());
         self.outstanding.with(|held| {
             if let Some(standing) = held.get_mut(&self.sequence) {
-                *standing = Standing::Answering;
+                *standing = Standing::Answering(Arc::clone(&again));
             }
         });
+        again
     }
 
     fn end(&self) {
@@ -253,10 +263,11 @@ impl Incoming {
     }
 
     /// Answers with a reply subject of its own, on which the broker confirms.
+    ///
+    /// A server that was killed may have forgotten the delivery, and takes no notice of an answer to one that it does not know.
+    /// It delivers the message again, and is answered again then.
     async fn answer(&self, answer: Bytes) -> Result<(), BrokerError> {
-        if let Some(lease) = &self.lease {
-            lease.answering();
-        }
+        let again = self.lease.as_ref().map(Lease::answering);
         let reply = match &self.answer_to {
             AnswerTo::Delivery(reply) => reply,
             AnswerTo::Place(place) => {
@@ -266,13 +277,30 @@ impl Incoming {
             }
         };
         self.hub.consuming_ready().await?;
-        let request = Request::new()
-            .payload(answer)
-            .timeout(Some(REQUEST_TIMEOUT));
         let client = self.hub.consuming().client();
-        client.send_request(reply.clone(), request).await?;
+        loop {
+            let request = Request::new()
+                .payload(answer.clone())
+                .timeout(Some(REQUEST_TIMEOUT));
+            tokio::select! {
+                confirmed = client.send_request(reply.clone(), request) => {
+                    confirmed?;
+                    break;
+                }
+                () = told(again.as_deref()) => {
+                    debug!(nats.sequence = self.sequence, "delivered again while it is answered, answered again");
+                }
+            }
+        }
         self.end_lease();
         Ok(())
+    }
+}
+
+async fn told(again: Option<&Notify>) {
+    match again {
+        Some(again) => again.notified().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -287,6 +315,8 @@ pub(super) const ACK_WAIT: Duration = Duration::from_secs(4);
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -310,5 +340,16 @@ mod tests {
         lease.answering();
         assert_eq!(outstanding.unanswered_up_to(7), 0);
         assert!(outstanding.lease(7).is_none());
+    }
+
+    #[test]
+    fn who_answers_hears_of_a_delivery_from_then_on() {
+        let outstanding = Outstanding::default();
+        let lease = outstanding.lease(7).unwrap();
+        assert!(outstanding.lease(7).is_none());
+        let again = lease.answering();
+        assert!(told(Some(&again)).now_or_never().is_none());
+        assert!(outstanding.lease(7).is_none());
+        assert!(told(Some(&again)).now_or_never().is_some());
     }
 }
