@@ -3,7 +3,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # The list of dependencies goes into the binary, where scanners of images find it.
 RUN cargo install --quiet --locked --version 0.7.7 cargo-auditable
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY link link
 COPY src src
 COPY config config
 COPY benches benches

@@ -8,7 +8,7 @@ use std::process::Command;
 const TOLERANCE: f64 = 0.05;
 
 const HEAD: &str = "\
-# Instructions that one item of each scenario takes, by callgrind in the release profile.
+# Instructions that one item of each scenario takes, by callgrind in the profile `guard`.
 # Renewed with `make guard RENEW=1`, in the change that makes them differ, which says why.
 ";
 
