@@ -15,8 +15,11 @@ fn main() {
     println!("cargo::rerun-if-changed=link/order.ld");
     println!("cargo::rerun-if-env-changed=NATS_DINGTALK_ORDER");
     let is = |key: &str, value: &str| env::var(key).is_ok_and(|found| found == value);
-    let reads_scripts = env::var("CARGO_ENCODED_RUSTFLAGS")
-        .is_ok_and(|flags| !flags.contains("mold") && !flags.contains("wild"));
+    let reads_scripts = env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| {
+        !["gold", "mold", "wild"]
+            .iter()
+            .any(|linker| flags.contains(linker))
+    });
     if is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
