@@ -11,6 +11,9 @@ use crate::dingtalk::json::Members;
 use crate::message::{Priority, Secret, Timestamp};
 use crate::telemetry::{ApiFamily, ApiOutcome};
 
+/// New tokens for one call, each after DingTalk refused the one before.
+const RENEWALS: usize = 3;
+
 /// A kind of call: how its answer is judged, and as what it is paced and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Errand {
@@ -22,7 +25,7 @@ pub(super) struct Errand {
 
 /// What a success must hold, and how a caller reads it.
 pub(super) type Reader<'r, T> = &'r (dyn Fn(&Members<'_>) -> Option<T> + Sync);
-/// Writes the request; called once more when the first one was not processed.
+/// Writes the request; called once more whenever one was not processed.
 pub(super) type Writer<'w> = &'w (dyn Fn() -> RequestBuilder + Sync);
 
 impl Api {
@@ -47,7 +50,8 @@ impl Api {
     }
 
     /// Makes a call once; on an invalid-token answer (not processed) refreshes the token and makes
-    /// it once more. The pace is the caller's matter. Cancelling it leaves the outcome unknown.
+    /// it once more, and again where the refused token was a new one: the credentials are right then, and
+    /// somebody revokes. The pace is the caller's matter. Cancelling it leaves the outcome unknown.
     pub(super) async fn authorised<T>(
         &self,
         errand: Errand,
@@ -55,24 +59,30 @@ impl Api {
         read: Reader<'_, T>,
     ) -> Result<T, ApiError> {
         let tokens: &Tokens = &self.app()?.tokens;
-        let token = tokens.valid().await?;
-        let attempt = |token: &Secret| {
-            let request = send::authorised(request(), token);
-            self.attempt(errand, request, read)
-        };
-        let refusal = match attempt(&token).await {
-            Ok(read) => return Ok(read),
-            Err(refusal) if refusal.lesson == Lesson::Token => refusal,
-            Err(refusal) => return Err(self.cleaned(refusal, &[token.expose()])),
-        };
-        tracing::info!(
-            dingtalk.account = %self.account,
-            error = %refusal.error.code,
-            "access token refused, a new one is fetched"
-        );
-        let fresh = tokens.after(&token).await?;
-        let second = attempt(&fresh).await;
-        second.map_err(|refusal| self.cleaned(refusal, &[token.expose(), fresh.expose()]))
+        let mut token = tokens.valid().await?;
+        let mut refused: Vec<Secret> = Vec::new();
+        loop {
+            let sent = send::authorised(request(), &token);
+            let refusal = match self.attempt(errand, sent, read).await {
+                Ok(read) => return Ok(read),
+                Err(refusal) => refusal,
+            };
+            let renewable = refusal.lesson == Lesson::Token
+                && refused.len() < RENEWALS
+                && !refused.contains(&token);
+            if !renewable {
+                refused.push(token);
+                let refused: Vec<&str> = refused.iter().map(Secret::expose).collect();
+                return Err(self.cleaned(refusal, &refused));
+            }
+            tracing::info!(
+                dingtalk.account = %self.account,
+                error = %refusal.error.code,
+                "access token refused, a new one is fetched"
+            );
+            let fresh = tokens.after(&token).await?;
+            refused.push(std::mem::replace(&mut token, fresh));
+        }
     }
 
     /// Makes one call, judges it, counts it, and lets the pace learn from it.

@@ -265,7 +265,7 @@ async fn partial_refusals_inside_an_acceptance_are_named() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_replaced_once_and_the_call_made_once_more() {
+async fn a_refused_token_is_replaced_and_the_call_made_once_more() {
     let server = Server::start([invalid_token()]).await;
     let (api, metrics) = server.api();
     ship(&api, &to_user("x")).await.unwrap();
@@ -276,8 +276,29 @@ async fn a_refused_token_is_replaced_once_and_the_call_made_once_more() {
         text.contains(r#"billed_calls_total{account="sales"} 1"#),
         "{text}"
     );
+}
 
+#[tokio::test]
+async fn a_new_token_that_is_refused_is_replaced_too_and_one_that_was_refused_is_not() {
     let server = Server::start([invalid_token(), Turn::Text(401, "")]).await;
+    let (api, _) = server.api();
+    ship(&api, &to_user("x")).await.unwrap();
+    let tokens: Vec<String> = server.calls().into_iter().map(|call| call.1).collect();
+    let expected = ["CANARY-TOKEN-1", "CANARY-TOKEN-2", "CANARY-TOKEN-3"];
+    assert_eq!(
+        tokens, expected,
+        "somebody revokes, the credentials are right"
+    );
+
+    let server = Server::start((0..9).map(|_| invalid_token())).await;
+    let (api, _) = server.api();
+    let error = ship(&api, &to_user("x")).await.unwrap_err();
+    assert!(matches!(error.class, ErrorClass::Park(_)), "{error:?}");
+    assert_eq!(server.calls().len(), 4);
+
+    let server = Server::start((0..9).map(|_| invalid_token())).await;
+    let same = || Turn::Answer(200, json!({"accessToken": "CANARY-SAME", "expireIn": 7200}));
+    server.seen.lock().unwrap().token_turns = (0..9).map(|_| same()).collect();
     let (api, _) = server.api();
     let error = ship(&api, &to_user("x")).await.unwrap_err();
     assert!(matches!(error.class, ErrorClass::Park(_)), "{error:?}");
