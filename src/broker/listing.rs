@@ -27,6 +27,7 @@ pub(super) async fn entries(
         subjects: vec![format!("$KV.{bucket}.>")],
         headers_only: false,
         batch: BATCH,
+        rest: 0,
     };
     // A value that changes meanwhile may come twice: the later one counts.
     let mut found = HashMap::new();

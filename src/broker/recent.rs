@@ -40,6 +40,7 @@ pub(super) async fn ids_since(
                 subjects: chunk.iter().map(|&subject| subject.clone()).collect(),
                 headers_only: true,
                 batch: BATCH,
+                rest: 0,
             };
             sweep::sweep(hub, scope, |message| {
                 let headers = message.headers.as_ref();

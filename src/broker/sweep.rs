@@ -7,7 +7,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
 use futures_util::StreamExt;
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::error::BrokerError;
 use super::hub::{Hub, REQUEST_TIMEOUT};
@@ -15,6 +15,9 @@ use crate::message::Timestamp;
 
 /// Life of the consumer after the last pull.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// Longest rest between two batches, well within the life of the consumer.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// What a pass sees.
 #[derive(Debug)]
@@ -29,6 +32,9 @@ pub(super) struct Scope {
     pub(super) headers_only: bool,
     /// Messages asked for at a time.
     pub(super) batch: usize,
+    /// How many times as long as a batch took it rests before the next one: a pass that nobody waits for must
+    /// not slow down what is live.
+    pub(super) rest: u32,
 }
 
 /// Whether a pass goes on.
@@ -69,6 +75,7 @@ pub(super) async fn sweep(
     let mut left = consumer.cached_info().num_pending;
     let mut pass = Pass::On;
     while left > 0 && pass == Pass::On {
+        let began = Instant::now();
         let fetching = consumer.fetch().max_messages(scope.batch).messages();
         let mut batch = fetching.await.map_err(away)?;
         let before = left;
@@ -79,6 +86,9 @@ pub(super) async fn sweep(
         if left == before {
             // The rest was removed meanwhile.
             break;
+        }
+        if left > 0 {
+            sleep((began.elapsed() * scope.rest).min(LONGEST_REST)).await;
         }
     }
     let name = &consumer.cached_info().name;
