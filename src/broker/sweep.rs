@@ -87,7 +87,8 @@ pub(super) async fn sweep(
             // The rest was removed meanwhile.
             break;
         }
-        if left > 0 {
+        // Even a sleep of nothing waits for the next tick of the timer.
+        if scope.rest > 0 && left > 0 && pass == Pass::On {
             sleep((began.elapsed() * scope.rest).min(LONGEST_REST)).await;
         }
     }

@@ -3,13 +3,14 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::dingtalk::json;
 
 /// An envelope with everything in its documented place and type.
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Documented<'a> {
     #[serde(borrow, rename = "type")]
     pub(super) frame_type: Cow<'a, str>,
@@ -31,7 +32,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// Headers as documented: strings, all of them (stream-protocol.md, section 3).
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Headers<'a> {
     #[serde(borrow)]
