@@ -192,7 +192,7 @@ impl Bridge {
         };
         match ended {
             Ended::Clean => info!("stopped"),
-            Ended::CutShort => warn!(tasks = running.tasks.len(), "drain cut short"),
+            Ended::CutShort => warn!(tasks = running.names(), "drain cut short"),
         }
         failed.map_or(Ok(ended), Err)
     }

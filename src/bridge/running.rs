@@ -278,6 +278,17 @@ impl Running {
         while self.join().await {}
     }
 
+    /// The tasks that have not ended, for the log.
+    pub(super) fn names(&self) -> String {
+        let mut names: Vec<String> = self
+            .alive
+            .values()
+            .map(|task| format!("{task:?}"))
+            .collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
     /// Waits for one task while draining; false when none is left.
     pub(super) async fn join(&mut self) -> bool {
         let Some(ended) = self.tasks.join_next_with_id().await else {

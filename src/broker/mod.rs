@@ -301,16 +301,22 @@ impl Broker {
         strays::remove(&self.hub, stray.place()).await
     }
 
-    /// Sends what is buffered and closes the connections. Publishers and feeds are to be dropped
-    /// before.
+    /// Sends what is buffered and closes the connections; waits for nothing while the broker is away.
+    /// Publishers and feeds are to be dropped before.
     pub async fn close(&self) {
-        for client in [self.hub.consuming().client(), self.hub.client()] {
-            let leave = async {
-                // A broker that is away has nothing to flush to, and the process ends anyway.
-                let _ = client.flush().await;
-                let _ = client.drain().await;
-            };
-            let _ = timeout(CLOSE_TIMEOUT, leave).await;
-        }
+        let hub = &self.hub;
+        let consume = leave(hub.consuming().client(), hub.consuming_connected());
+        tokio::join!(consume, leave(hub.client(), hub.connected()));
+    }
+}
+
+/// Sends what is buffered and closes the connection, unless there is none: the process ends anyway.
+async fn leave(client: async_nats::Client, connected: bool) {
+    if connected {
+        let last = async {
+            let _ = client.flush().await;
+            let _ = client.drain().await;
+        };
+        let _ = timeout(CLOSE_TIMEOUT, last).await;
     }
 }

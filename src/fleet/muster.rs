@@ -108,10 +108,11 @@ impl Muster {
                 () = nudged => {}
             }
             next = Instant::now() + EVERY;
-            match timeout(LOOK_TIMEOUT, self.turn()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%error, "the other replicas are not heard of"),
-                Err(_) => debug!("the other replicas are not heard of in time"),
+            let looking = timeout(LOOK_TIMEOUT, self.turn());
+            match stop.run_until_cancelled(looking).await {
+                Some(Ok(Ok(()))) | None => {}
+                Some(Ok(Err(error))) => debug!(%error, "the other replicas are not heard of"),
+                Some(Err(_)) => debug!("the other replicas are not heard of in time"),
             }
         }
         let _ = timeout(FAREWELL, self.bucket.delete(&member::key(&self.me))).await;

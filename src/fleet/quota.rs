@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -48,11 +48,14 @@ impl Quota {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut tick = interval(EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        let sharing = async {
+            while stop.run_until_cancelled(tick.tick()).await.is_some() {
+                self.turn().await;
+            }
             self.turn().await;
-        }
-        // A broker that is away does not hold up the stop.
-        let _ = timeout(FAREWELL, self.turn()).await;
+        };
+        // A broker that is away does not hold up the stop, a turn under way neither.
+        super::until_farewell(&stop, FAREWELL, sharing).await;
     }
 
     async fn turn(&mut self) {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::admit::Admitter;
 use super::responder::Callbacks;
-use super::sessions::{self, Sessions};
+use super::sessions;
 use super::{Policies, Rules};
 use crate::broker::{Outgoing, rehearse};
 use crate::config::{Media, Policy};
@@ -38,7 +38,7 @@ impl Rehearsal {
         };
         let policies: Policies = Arc::new(BTreeMap::from([(account.clone(), rules)]));
         let (_, policies) = watch::channel(policies);
-        let (sessions, webhooks): (Sessions, _) = sessions::queue();
+        let (sessions, webhooks, _) = sessions::queue();
         let metrics = Metrics::new();
         let around = (sessions, Callbacks::unheard(), CardChats::default());
         Self {

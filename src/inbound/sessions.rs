@@ -4,13 +4,14 @@
 //! ack: a reply that comes sooner waits for them, see the outbound side.
 
 use std::collections::HashMap;
-use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
 use crate::broker::{Broker, BrokerError, Bucket, KeyValue};
@@ -34,29 +35,44 @@ const IDS_PER_SECOND: u32 = 500;
 
 /// The near end: hands webhooks over without waiting.
 #[derive(Debug, Clone)]
-pub(super) struct Sessions(mpsc::Sender<(String, SessionEntry)>);
+pub(super) struct Sessions {
+    queue: mpsc::Sender<(String, SessionEntry)>,
+    /// Tells the far end, which does not look at its queue while it has enough to write.
+    _gone: Arc<DropGuard>,
+}
 
 /// The far end: writes them until the near end is gone.
 #[derive(Debug)]
 pub struct SessionWriter {
     queue: mpsc::Receiver<(String, SessionEntry)>,
+    near_gone: CancellationToken,
     bucket: KeyValue,
     chats: HashMap<String, Timestamp>,
     second: Instant,
     ids: u32,
 }
 
-/// The near end, and the queue that it fills.
-pub(super) fn queue() -> (Sessions, mpsc::Receiver<(String, SessionEntry)>) {
-    let (near, queue) = mpsc::channel(QUEUE);
-    (Sessions(near), queue)
+/// The near end, the queue that it fills, and what is cancelled once it is gone.
+pub(super) fn queue() -> (
+    Sessions,
+    mpsc::Receiver<(String, SessionEntry)>,
+    CancellationToken,
+) {
+    let (queue, far) = mpsc::channel(QUEUE);
+    let gone = CancellationToken::new();
+    let near = Sessions {
+        queue,
+        _gone: Arc::new(gone.clone().drop_guard()),
+    };
+    (near, far, gone)
 }
 
 /// Both ends.
 pub(super) fn channel(broker: &Broker) -> (Sessions, SessionWriter) {
-    let (near, queue) = queue();
+    let (near, queue, near_gone) = queue();
     let writer = SessionWriter {
         queue,
+        near_gone,
         bucket: broker.bucket(Bucket::Webhooks),
         chats: HashMap::new(),
         second: Instant::now(),
@@ -68,7 +84,7 @@ pub(super) fn channel(broker: &Broker) -> (Sessions, SessionWriter) {
 impl Sessions {
     /// Keeps the webhook of the inbound message `id`, unless the queue is full.
     pub(super) fn keep(&self, id: &str, entry: SessionEntry) {
-        if self.0.try_send((id.to_owned(), entry)).is_err() {
+        if self.queue.try_send((id.to_owned(), entry)).is_err() {
             debug!("session webhooks come faster than they can be kept, one is left out");
         }
     }
@@ -79,13 +95,16 @@ impl SessionWriter {
     /// a broker that is away. Otherwise what is under way does wait for it.
     pub async fn run(mut self) {
         let mut writes = FuturesUnordered::new();
-        let (mut leave_at, mut empty) = (None, false);
+        let near_gone = self.near_gone.clone();
+        let farewell = async {
+            near_gone.cancelled().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::pin!(farewell);
+        let mut empty = false;
         while !empty || !writes.is_empty() {
-            if leave_at.is_none() && self.queue.is_closed() {
-                leave_at = Some(Instant::now() + FAREWELL);
-            }
             tokio::select! {
-                () = reached(leave_at) => return,
+                () = &mut farewell => return,
                 Some(left) = writes.next(), if !writes.is_empty() => {
                     if let Some((key, entry)) = left {
                         writes.push(write(self.bucket.clone(), key, entry, PAUSE));
@@ -126,13 +145,6 @@ impl SessionWriter {
             keys.push(chat);
         }
         keys
-    }
-}
-
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
     }
 }
 
