@@ -2,7 +2,8 @@
 //!
 //! `make bench`; `BENCH_QUICK=1` for a short run into `target/performance`. `BENCH_ROUNDS`, `BENCH_FRAMES`, `BENCH_LATENCY_MS`,
 //! `BENCH_REQUESTS`, `BENCH_CARDS`, `BENCH_ACCOUNTS`, `BENCH_BACKLOG`, `BENCH_STARTS`, `BENCH_OUTAGES` and `BENCH_SPOOL`
-//! change its size, `BENCH_VERBOSE` shows what the contenders print.
+//! change its size; `BENCH_LOOPS=1` measures the throughput of the loops alone, into `target/performance`, and beside them the bridge
+//! at the path `BENCH_BESIDE`, as one that was built before a change. `BENCH_VERBOSE` shows what the contenders print.
 
 #![expect(
     clippy::disallowed_methods,
@@ -42,7 +43,9 @@ async fn measure() {
     let begun = Instant::now();
     let mut page = Page::new();
     path::measure(&mut page).await;
-    send::measure(&mut page).await;
+    if !support::loops_alone() {
+        send::measure(&mut page).await;
+    }
     page.section("The time it took");
     page.text(&format!(
         "The whole run took {:.0} minutes.",

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::process::Process;
 use super::setting::Setting;
+use crate::support::loops_alone;
 
 /// One way of doing the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(super) enum Contender {
     BareFull,
     /// The bridge, as released.
     Bridge,
+    /// Another build of it.
+    Beside,
     /// dingtalk-stream for Python with nats-py.
     Python,
     /// dingtalk-stream for Node with nats.js.
@@ -27,12 +30,13 @@ pub(super) enum Contender {
 
 impl Contender {
     /// All of them, in the order of a round.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Publish,
         Self::PublishFull,
         Self::Bare,
         Self::BareFull,
         Self::Bridge,
+        Self::Beside,
         Self::Python,
         Self::Node,
     ];
@@ -48,6 +52,7 @@ impl Contender {
             Self::Bare => "bare loop",
             Self::BareFull => "bare loop, full",
             Self::Bridge => "the bridge",
+            Self::Beside => "the bridge, other build",
             Self::Python => "Python SDK, nats-py",
             Self::Node => "Node SDK, nats.js",
         }
@@ -81,6 +86,11 @@ impl Contender {
                 command
             }
             Self::Bridge => return Some(setting.bridge()),
+            Self::Beside => {
+                let path = std::env::var_os("BENCH_BESIDE").filter(|_| loops_alone())?;
+                return Some(setting.bridge_at(Path::new(&path)));
+            }
+            Self::Python | Self::Node if loops_alone() => return None,
             Self::Python => peer(&root, ".cache/sdk-python/bin/python", "python/main.py")?,
             Self::Node => peer(&root, "node", "node/main.mjs")?,
         };

@@ -18,7 +18,7 @@ mod table;
 mod throughput;
 mod trial;
 
-use crate::support::Page;
+use crate::support::{Page, loops_alone};
 
 /// Does the work of a contender that is part of this program, if the arguments name one.
 pub(crate) async fn child(arguments: &[&str]) -> bool {
@@ -34,6 +34,9 @@ pub(crate) async fn child(arguments: &[&str]) -> bool {
 pub(crate) async fn measure(page: &mut Page) {
     let bench = trial::Bench::new().await;
     let limit = throughput::measure(&bench, page).await;
+    if loops_alone() {
+        return;
+    }
     latency::measure(&bench, limit, page).await;
     scale::measure(&bench, page).await;
     backlog::measure(&bench, page).await;

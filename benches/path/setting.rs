@@ -1,6 +1,6 @@
 //! The broker that each contender gets for itself, and the addresses that it is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -87,7 +87,12 @@ impl Setting {
 
     /// The bridge, started.
     pub(super) fn bridge(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nats-dingtalk"));
+        self.bridge_at(Path::new(env!("CARGO_BIN_EXE_nats-dingtalk")))
+    }
+
+    /// A bridge of another build.
+    pub(super) fn bridge_at(&self, program: &Path) -> Process {
+        let mut command = Command::new(program);
         command.arg("run").arg("--config").arg(self.config());
         Process::start(self.addressed(command))
     }

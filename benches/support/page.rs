@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::aims::Aim;
 use super::machine::machine;
-use super::size::quick;
+use super::size::{loops_alone, quick};
 
 /// What is collected during the run and written at its end.
 pub(crate) struct Page {
@@ -60,10 +60,10 @@ impl Page {
         let _ = writeln!(self.sections, "\n![{caption}](performance/{name}.svg)");
     }
 
-    /// Writes it into `docs`, or a quick one into `target`, where it does not pass for a result.
+    /// Writes it into `docs`, or a quick or partial one into `target`, where it does not pass for a result.
     pub(crate) fn write(&self) {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let folder = if quick() {
+        let folder = if quick() || loops_alone() {
             root.join("target/performance")
         } else {
             root.join("docs")
