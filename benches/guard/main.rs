@@ -19,7 +19,13 @@ mod scenario;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
 use self::baseline::Baseline;
+
+/// As in the bridge.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

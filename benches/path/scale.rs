@@ -5,7 +5,7 @@ use super::process::{LOOK, REST, rest};
 use super::pusher::{CHATS, Load, Pace};
 use super::setting::Setting;
 use super::trial::{Bench, Figures, Trial};
-use crate::support::{Aim, Axis, Curve, Page, Panel, Spread, curves, quick, size};
+use crate::support::{Aim, Axis, Curve, Page, Panel, Spread, bridge, curves, quick, size};
 
 /// Connections of an account: the default, two, so that one is open while the other is renewed.
 const CONNECTIONS: u64 = 2;
@@ -129,7 +129,7 @@ fn cost(point: &Point) -> Option<f64> {
 
 /// Size of the program file.
 fn program_mib() -> f64 {
-    let file = std::fs::metadata(env!("CARGO_BIN_EXE_nats-dingtalk"));
+    let file = std::fs::metadata(bridge());
     file.map_or(f64::NAN, |file| file.len() as f64 / 1024.0 / 1024.0)
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::process::Process;
-use crate::support::{Broker, free_port};
+use crate::support::{Broker, bridge, free_port};
 
 const STREAM: &str = "DINGTALK_INBOUND";
 
@@ -87,7 +87,7 @@ impl Setting {
 
     /// The bridge, started.
     pub(super) fn bridge(&self) -> Process {
-        self.bridge_at(Path::new(env!("CARGO_BIN_EXE_nats-dingtalk")))
+        self.bridge_at(&bridge())
     }
 
     /// A bridge of another build.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::path::process::Process;
-use crate::support::Broker;
+use crate::support::{Broker, bridge};
 
 pub(crate) const CLIENT_ID: &str = "dingbench00000000";
 pub(crate) const SECRET: &str = "secret";
@@ -68,7 +68,7 @@ impl Scene {
 
     /// A bridge between the two; killed when dropped.
     pub(crate) fn bridge(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nats-dingtalk"));
+        let mut command = Command::new(bridge());
         command.arg("run").arg("--config").arg(self.config());
         command.env_remove("HTTPS_PROXY");
         Process::start(command)

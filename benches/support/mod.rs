@@ -15,5 +15,5 @@ pub(crate) use bars::{Bar, bars};
 pub(crate) use broker::{Broker, free_port};
 pub(crate) use curves::{Axis, Curve, Panel, curves};
 pub(crate) use page::Page;
-pub(crate) use size::{loops_alone, quick, size};
+pub(crate) use size::{bridge, loops_alone, quick, size};
 pub(crate) use spread::{Spread, ratios};

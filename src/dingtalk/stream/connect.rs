@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::endpoint::Grant;
 use super::link::Context;
 use super::refusal::{self, Refusal};
+use super::upgrade;
 use crate::dingtalk::net::{Net, Socket};
 use crate::telemetry::{ApiFamily, ApiOutcome};
 
@@ -73,10 +74,11 @@ async fn upgrade(net: &Net, grant: &Grant) -> Result<Ws, Refusal> {
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     let request = ClientRequestBuilder::new(uri);
-    match client_async_with_config(request, socket, Some(limits)).await {
-        Ok((ws, _)) => Ok(ws),
-        Err(error) => Err(handshake_failed(&error, grant)),
-    }
+    // Large, and short-lived.
+    let upgraded = Box::pin(upgrade::upgrade(request, socket, limits));
+    upgraded
+        .await
+        .map_err(|error| handshake_failed(&error, grant))
 }
 
 fn handshake_failed(error: &tungstenite::Error, grant: &Grant) -> Refusal {

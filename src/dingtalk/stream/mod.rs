@@ -20,6 +20,7 @@ mod refusal;
 mod session;
 mod slot;
 mod standing;
+mod upgrade;
 mod write;
 
 pub use aside::Aside;
