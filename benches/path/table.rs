@@ -2,7 +2,7 @@
 
 use super::contender::Contender;
 use super::trial::Figures;
-use crate::support::{Page, Spread, ratios};
+use crate::support::{Beside, Page, Spread, ratios};
 
 /// One of the figures.
 pub(super) type Field = fn(&Figures) -> f64;
@@ -38,6 +38,16 @@ impl Table {
         let values =
             |contender| -> Vec<f64> { self.rounds(setting, contender).map(field).collect() };
         ratios(&values(over), &values(under))
+    }
+
+    /// The bridge's ratio to the bare loop, and what the control comes to.
+    pub(super) fn beside(&self, setting: &str, field: Field) -> Option<(Spread, Beside)> {
+        let ratio = |over, under| self.ratio(setting, (over, under), field);
+        let beside = Beside {
+            control: ratio(Contender::BareFull, Contender::Bare)?,
+            bridge: ratio(Contender::Bridge, Contender::BareFull)?,
+        };
+        Some((ratio(Contender::Bridge, Contender::Bare)?, beside))
     }
 
     /// Whether every frame of every round was answered and stored.

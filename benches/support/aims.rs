@@ -10,7 +10,16 @@ pub(crate) struct Aim {
     least: bool,
     measured: Spread,
     unit: &'static str,
-    control: Option<Spread>,
+    beside: Option<Beside>,
+}
+
+/// What the control comes to, with whom the bridge shares the shape of its messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    /// The control's ratio to the bare loop.
+    pub(crate) control: Spread,
+    /// The bridge's ratio to the control, round by round.
+    pub(crate) bridge: Spread,
 }
 
 impl Aim {
@@ -22,30 +31,30 @@ impl Aim {
             least: false,
             measured,
             unit,
-            control: None,
+            beside: None,
         }
     }
 
-    /// A ratio to the bare loop that shall reach a limit, and the same ratio of the control.
+    /// A ratio to the bare loop that shall reach a limit, and what the control comes to.
     pub(crate) fn ratio_at_least(
         name: &str,
         limit: f64,
-        (measured, control): (Spread, Spread),
+        (measured, beside): (Spread, Beside),
     ) -> Self {
         Self {
             least: true,
-            ..Self::ratio_at_most(name, limit, (measured, control))
+            ..Self::ratio_at_most(name, limit, (measured, beside))
         }
     }
 
-    /// A ratio to the bare loop that shall not pass a limit, and the same ratio of the control.
+    /// A ratio to the bare loop that shall not pass a limit, and what the control comes to.
     pub(crate) fn ratio_at_most(
         name: &str,
         limit: f64,
-        (measured, control): (Spread, Spread),
+        (measured, beside): (Spread, Beside),
     ) -> Self {
         Self {
-            control: Some(control),
+            beside: Some(beside),
             ..Self::below(name, limit, measured, "")
         }
     }
@@ -61,8 +70,8 @@ impl Aim {
     /// Its row of the table.
     pub(crate) fn row(&self) -> String {
         let bound = if self.least { "at least" } else { "at most" };
-        let control = self.control.map_or_else(String::new, |control| {
-            format!("; bare loop with full messages {}", control.shown(2))
+        let control = self.beside.map_or_else(String::new, |beside| {
+            format!("; bare loop with full messages {}", beside.control.shown(2))
         });
         let verdict = if self.met() { "met" } else { "**missed**" };
         format!(
@@ -77,13 +86,13 @@ impl Aim {
 
     /// Where a miss comes from; `None` when there is none or nothing to compare with.
     pub(crate) fn reason(&self) -> Option<String> {
-        let control = self.control.filter(|_| !self.met())?.median;
+        let Beside { control, bridge } = self.beside.filter(|_| !self.met())?;
+        let control = control.median;
         let measured = self.measured.median;
         let apart = |ratio: f64| if self.least { 1.0 - ratio } else { ratio - 1.0 } * 100.0;
         let (whole, shape) = (apart(measured), apart(control));
         let own = whole - shape.max(0.0);
-        // What the bridge shows beside a loop that publishes the same messages.
-        let beside = measured / control;
+        let beside = bridge.median;
         let name = &self.name;
         let judged = if self.least && beside >= self.limit || !self.least && beside <= self.limit {
             "so beside a loop that publishes the same messages the aim holds, and the miss lies outside the bridge's code"
@@ -92,9 +101,10 @@ impl Aim {
         };
         Some(format!(
             "**{name}**: the bridge is {} the bare loop. The control, which does nothing but the bare loop's work with messages of \
-             the bridge's shape, is {} it; the bridge's own code accounts for {own:.0} points. Bridge to control: {beside:.2}, {judged}.",
+             the bridge's shape, is {} it; the bridge's own code accounts for {own:.0} points. Bridge to control, round by round: {}, {judged}.",
             self.stands(whole),
             self.stands(shape),
+            bridge.shown(2),
         ))
     }
 

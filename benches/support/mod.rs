@@ -10,7 +10,7 @@ mod size;
 mod spread;
 mod svg;
 
-pub(crate) use aims::Aim;
+pub(crate) use aims::{Aim, Beside};
 pub(crate) use bars::{Bar, bars};
 pub(crate) use broker::{Broker, free_port};
 pub(crate) use curves::{Axis, Curve, Panel, curves};
