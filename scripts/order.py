@@ -14,7 +14,7 @@ import urllib.request
 bridge, server, written = sys.argv[1:]
 bridge = os.path.abspath(bridge)
 # Bytes of functions that a pattern may bring along although they did not run. Names hold for one compiler and one set of
-# features; patterns hold for all.
+# features, patterns for all.
 IDLERS = 64 << 10
 SECRETS = {"DINGTALK_CLIENT_ID": "id", "DINGTALK_CLIENT_SECRET": "made-up"}
 
@@ -43,7 +43,7 @@ def fetched(url, body=None):
 
 
 def functions(dump):
-    """Mangled names of all functions of the bridge that ran."""
+    """Mangled names of all functions of the bridge that ran, and some that are no functions."""
     names, objects, ran = {}, {}, set()
     own = called = False
     for line in open(dump, encoding="utf-8"):
@@ -59,7 +59,7 @@ def functions(dump):
             number, _, name = rest.strip().partition(" ")
             name = names.setdefault(number, name)
             # A call names its object only where it is another one.
-            if (own if kind == "fn" else called) and name.startswith(("_ZN", "_R")):
+            if own if kind == "fn" else called:
                 ran.add(name.split("'")[0])
             called = own
     return ran
@@ -130,18 +130,20 @@ with tempfile.TemporaryDirectory() as folder:
             process.wait()
 
 known = sizes()
+idle, rest = idle & known.keys(), rest & known.keys()
+names = sorted(idle)
 rest = chosen(idle | rest, known)
-idle = chosen(idle, known)
-rest -= idle
-if len(idle) < 1000:
-    sys.exit(f"only {len(idle)} functions were seen: has {bridge} symbols?")
+idle = chosen(idle, known) - idle
+rest -= idle | set(names)
+if len(names) < 1000:
+    sys.exit(f"only {len(names)} functions were seen: has {bridge} symbols?")
 with open(written, "w", encoding="utf-8") as script:
     script.write("/* Written by scripts/order: what runs until the bridge is idle, then what its work needs besides. */\n")
     script.write("SECTIONS\n{\n")
-    for section, names in ((".text.idle", idle), (".text.work", rest)):
+    # A function goes where it is named first: with the same compiler nothing is left for the patterns.
+    for section, wanted in ((".text.idle", names + sorted(idle)), (".text.work", sorted(rest))):
         script.write(f"  {section} :\n  {{\n")
-        for name in sorted(names):
-            script.write(f"    *(.text*.{name})\n")
+        script.writelines(f"    *(.text*.{name})\n" for name in wanted)
         script.write("  }\n")
     script.write("}\nINSERT BEFORE .text\n")
-print(f"{len(idle)} patterns of the idle bridge, {len(rest)} of its work")
+print(f"{len(names)} functions and {len(idle)} patterns of the idle bridge, {len(rest)} of its work")
