@@ -97,6 +97,26 @@ with tempfile.TemporaryDirectory() as folder:
         settings.write(f'listen: "127.0.0.1:{broker}"\njetstream {{ store_dir: "{folder}/store" }}\n')
     nats = f"nats://127.0.0.1:{broker}"
     dingtalk = f"http://127.0.0.1:{api}"
+    # With all that people commonly set, as each kind of value has functions of its own.
+    with open(f"{folder}/bridge.toml", "w", encoding="utf-8") as settings:
+        settings.write(f'''# A comment.
+[nats]
+url = "{nats}"
+[dingtalk]
+api_url = "{dingtalk}"
+oapi_url = "{dingtalk}"
+[spool]
+dir = "{folder}/spool"
+[admin]
+listen = "127.0.0.1:{admin}"
+[log]
+filter = "info"
+[accounts.default]
+client_id = "id"
+client_secret = "made-up"
+connections = 2
+events = false
+''')
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = []
     try:
@@ -105,8 +125,7 @@ with tempfile.TemporaryDirectory() as folder:
         until("the simulated DingTalk", lambda: fetched(f"{dingtalk}/sim/state"))
         started.append(subprocess.Popen(
             ["valgrind", "--tool=callgrind", "--demangle=no", f"--callgrind-out-file={folder}/out", bridge, "run",
-             "--nats-url", nats, "--api-url", dingtalk, "--oapi-url", dingtalk,
-             "--spool-dir", f"{folder}/spool", "--admin-listen", f"127.0.0.1:{admin}"],
+             "--config", f"{folder}/bridge.toml"],
             env=os.environ | SECRETS, **quiet))
         traced = started[-1]
         until("the bridge is ready", lambda: fetched(f"http://127.0.0.1:{admin}/ready"))
