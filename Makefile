@@ -19,7 +19,7 @@ test: ## Everything, on a real broker and with DingTalk's official SDK clients
 bench: ## Speed and size, beside a bare loop and the official SDKs, into docs/performance.md (BENCH_QUICK=1 into target)
 	@scripts/sdk-clients
 	@server=$$(scripts/nats-server) && \
-	cargo build --locked --quiet --release --bin nats-dingtalk && \
+	cargo build --locked --release --bin nats-dingtalk && \
 	mkdir -p target/released && cp -f target/release/nats-dingtalk target/released/ && \
 	BENCH_BRIDGE="$(CURDIR)/target/released/nats-dingtalk" BRIDGE_TEST_NATS_SERVER="$$server" cargo bench --locked --bench performance
 

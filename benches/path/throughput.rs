@@ -115,28 +115,25 @@ fn plots(table: &Table, page: &mut Page) {
 
 /// Says what the shape of the message costs where the bridge has no say.
 fn neighbours(table: &Table, page: &mut Page) {
+    let texts = WINDOWS.map(|window| neighbour(table, window));
+    texts.iter().flatten().for_each(|text| page.text(text));
+}
+
+fn neighbour(table: &Table, window: u64) -> Option<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    for window in WINDOWS {
-        let median = |contender, field| Some(table.of(&setting(window), contender, field)?.median);
-        let broker = |contender| median(contender, |row| row.broker);
-        let all = (
-            broker(Contender::Bare),
-            broker(Contender::BareFull),
-            broker(Contender::Bridge),
-        );
-        let own = median(Contender::Bare, |row| row.own);
-        let pusher = median(Contender::Bare, |row| row.pusher);
-        let ((Some(bare), Some(full), Some(bridge)), Some(own), Some(pusher)) = (all, own, pusher)
-        else {
-            continue;
-        };
-        let bound = (own + bare + pusher) / (own + bridge + pusher);
-        page.text(&format!(
-            "At {window} unanswered, nats-server spends {bare:.1} µs on a message of the bare loop, {full:.1} µs on one of the full bare loop and \
-             {bridge:.1} µs on one of the bridge. On {cores} cores, what broker and pusher use the contender cannot have: that shows in the \
-             frames a second of whoever publishes the larger message, and not in its own processor time. With the broker's share as it is for \
-             the bridge's messages, a program that spends no more than the bare loop does, and keeps the cores as busy, comes to {bound:.2} of its \
-             frames a second.",
-        ));
-    }
+    let median = |contender, field| Some(table.of(&setting(window), contender, field)?.median);
+    let broker = |contender| median(contender, |row| row.broker);
+    let bare = broker(Contender::Bare)?;
+    let full = broker(Contender::BareFull)?;
+    let bridge = broker(Contender::Bridge)?;
+    let own = median(Contender::Bare, |row| row.own)?;
+    let pusher = median(Contender::Bare, |row| row.pusher)?;
+    let bound = (own + bare + pusher) / (own + bridge + pusher);
+    Some(format!(
+        "At {window} unanswered, nats-server spends {bare:.1} µs on a message of the bare loop, {full:.1} µs on one of the full bare loop and \
+         {bridge:.1} µs on one of the bridge. On {cores} cores, what broker and pusher use the contender cannot have: that shows in the \
+         frames a second of whoever publishes the larger message, and not in its own processor time. With the broker's share as it is for \
+         the bridge's messages, a program that spends no more than the bare loop does, and keeps the cores as busy, comes to {bound:.2} of its \
+         frames a second.",
+    ))
 }

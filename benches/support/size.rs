@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 /// Whether `BENCH_QUICK` asks for the short run.
 pub(crate) fn quick() -> bool {
-    std::env::var("BENCH_QUICK").is_ok_and(|value| !matches!(value.as_str(), "" | "0"))
+    asked("BENCH_QUICK")
+}
+
+fn asked(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0"))
 }
 
 /// The bridge that is measured: the one at `BENCH_BRIDGE`, as released, else the one that was built with this harness, which
@@ -16,7 +20,7 @@ pub(crate) fn bridge() -> PathBuf {
 
 /// Whether `BENCH_LOOPS` asks for the throughput of the loops alone: what a change is tried with.
 pub(crate) fn loops_alone() -> bool {
-    std::env::var("BENCH_LOOPS").is_ok_and(|value| !matches!(value.as_str(), "" | "0"))
+    asked("BENCH_LOOPS")
 }
 
 /// A number from the environment, else the one of this kind of run.

@@ -16,9 +16,7 @@ mod roster;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
-use std::time::Duration;
 
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Bucket};
@@ -110,22 +108,6 @@ impl Fleet {
             watchman,
         );
         tokio::join!(quota.run(stop.clone()), muster.run(stop));
-    }
-}
-
-/// Works until it is done, but no longer than `farewell` after `stop`.
-async fn until_farewell(
-    stop: &CancellationToken,
-    farewell: Duration,
-    work: impl Future<Output = ()>,
-) {
-    let over = async {
-        stop.cancelled().await;
-        sleep(farewell).await;
-    };
-    tokio::select! {
-        () = work => {}
-        () = over => {}
     }
 }
 

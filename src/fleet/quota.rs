@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -55,7 +55,14 @@ impl Quota {
             self.turn().await;
         };
         // A broker that is away does not hold up the stop, a turn under way neither.
-        super::until_farewell(&stop, FAREWELL, sharing).await;
+        let farewell = async {
+            stop.cancelled().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = sharing => {}
+            () = farewell => {}
+        }
     }
 
     async fn turn(&mut self) {

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, ClientRequestBuilder};
@@ -29,14 +30,14 @@ where
 {
     let fresh = Upgrading {
         socket,
-        held: Vec::new(),
+        held: BytesMut::new(),
         start: Vec::with_capacity(SWITCHED.len()),
         line_is_empty: true,
     };
     let (shaken, _) = client_async_with_config(request, fresh, Some(limits)).await?;
     let Upgrading { socket, held, .. } = shaken.into_inner();
     let mut behind = Vec::with_capacity(limits.read_buffer_size.max(held.len()));
-    behind.extend(held);
+    behind.extend_from_slice(&held);
     Ok(WebSocketStream::from_partially_read(socket, behind, Role::Client, Some(limits)).await)
 }
 
@@ -44,7 +45,7 @@ where
 struct Upgrading<S> {
     socket: S,
     /// Read and not given out yet.
-    held: Vec<u8>,
+    held: BytesMut,
     /// The first bytes that were given out.
     start: Vec<u8>,
     /// Nothing but a carriage return was given out of the present line.
@@ -84,8 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Upgrading<S> {
         }
         let most = this.held.len().min(buffer.remaining());
         let given = this.up_to_empty_line(most);
-        let out: Vec<u8> = this.held.drain(..given).collect();
-        buffer.put_slice(&out);
+        buffer.put_slice(&this.held.split_to(given));
         Poll::Ready(Ok(()))
     }
 }
@@ -118,47 +118,11 @@ mod tests {
     use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
     use tokio_tungstenite::tungstenite::http::Uri;
+    use tokio_util::io::InspectReader;
 
     use super::*;
 
     const FRAME: usize = 1200;
-
-    /// One end of a pipe that counts what it was read for.
-    struct Counting(DuplexStream, Arc<AtomicUsize>);
-
-    impl AsyncRead for Counting {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let this = self.get_mut();
-            let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.0).poll_read(cx, buffer))?;
-            if buffer.filled().len() > before {
-                this.1.fetch_add(1, Ordering::Relaxed);
-            }
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Counting {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.get_mut().0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
-        }
-    }
 
     fn frames(count: u8) -> Vec<u8> {
         let frame = |number: u8| {
@@ -199,7 +163,10 @@ mod tests {
     ) -> Result<(Vec<Message>, usize), tungstenite::Error> {
         let (near, far) = duplex(256 << 10);
         let reads = Arc::new(AtomicUsize::new(0));
-        let near = Counting(near, Arc::clone(&reads));
+        let counter = Arc::clone(&reads);
+        let near = InspectReader::new(near, move |bytes| {
+            counter.fetch_add(usize::from(!bytes.is_empty()), Ordering::Relaxed);
+        });
         let limits = WebSocketConfig::default().read_buffer_size(16 << 10);
         let request = ClientRequestBuilder::new(Uri::from_static("ws://gateway/connect"));
         let (client, ()) = tokio::join!(
