@@ -12,6 +12,7 @@ use super::error::{BrokerError, NO_CONSUMER, NO_STREAM};
 use super::hub::{Hub, Names};
 use super::illegible::{self, Raw};
 use super::incoming::ACK_WAIT;
+use super::insist::insist;
 use crate::message::AccountName;
 
 /// Group of the consumer to which the bridges belong.
@@ -79,7 +80,7 @@ pub(super) async fn info_of(hub: &Hub, plan: &Plan) -> Result<Box<consumer::Info
     let Plan {
         stream, durable, ..
     } = plan;
-    hub.look(format!("CONSUMER.INFO.{stream}.{durable}")).await
+    insist(|| hub.look(format!("CONSUMER.INFO.{stream}.{durable}"))).await
 }
 
 /// The pin of the bridge that is given messages now.
@@ -111,8 +112,8 @@ pub(super) async fn open(
         ..pull::Config::default()
     };
     let jetstream = hub.consuming();
-    let creating = jetstream.create_consumer_on_stream(config, plan.stream.clone());
-    let consumer = creating.await.map_err(|error| away(&error))?;
+    let create = || jetstream.create_consumer_on_stream(config.clone(), plan.stream.clone());
+    let consumer = insist(create).await.map_err(|error| away(&error))?;
     if let Some(pin) = pin {
         // The pin of the stream that was given up would keep its successor waiting.
         unpin(&hub, &plan, &pin).await;

@@ -11,6 +11,7 @@ mod fitness;
 mod hub;
 mod illegible;
 mod incoming;
+mod insist;
 mod keyvalue;
 mod lasting;
 mod line;
