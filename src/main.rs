@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// What a frame allocates lives shortly, and took the system's allocator a sixth of the processor time of a frame.
+/// What a frame allocates is short-lived, and took the system's allocator a sixth of the processor time of a frame.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

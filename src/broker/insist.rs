@@ -30,16 +30,22 @@ mod tests {
     use std::cell::Cell;
     use std::future::pending;
 
+    use futures_util::FutureExt;
     use tokio::time::{Instant, sleep};
 
     use super::*;
+
+    /// Counts a question, and says which it is.
+    fn number(asked: &Cell<u32>) -> u32 {
+        asked.set(asked.get() + 1);
+        asked.get()
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_question_that_nobody_heard_is_asked_again_within_a_second() {
         let (asked, begun) = (Cell::new(0), Instant::now());
         let answer = insist(|| {
-            asked.set(asked.get() + 1);
-            let nth = asked.get();
+            let nth = number(&asked);
             async move {
                 match nth {
                     1 | 2 => pending().await,
@@ -55,12 +61,8 @@ mod tests {
     async fn an_answer_that_takes_longer_than_a_second_counts_when_it_comes() {
         let (asked, begun) = (Cell::new(0), Instant::now());
         let answer = insist(|| {
-            asked.set(asked.get() + 1);
-            let nth = asked.get();
-            async move {
-                sleep(Duration::from_millis(2500)).await;
-                nth
-            }
+            let nth = number(&asked);
+            sleep(Duration::from_millis(2500)).map(move |()| nth)
         });
         assert_eq!(answer.await, 1);
         assert_eq!(begun.elapsed().as_millis(), 2500);
