@@ -198,10 +198,20 @@ fn line(scenario: &Scenario, outcome: &Outcome) -> String {
             seconds(books.recovery_in),
             seconds(books.recovery_out)
         ),
-        scenario.recovery.as_secs().to_string(),
+        aim(scenario, books),
         aims,
     ];
     format!("| {} |", cells.join(" | "))
+}
+
+/// The aim for recovery; that of sending apart where it is another.
+fn aim(scenario: &Scenario, books: &Books) -> String {
+    let (inward, outward) = scenario.aims(books);
+    if inward == outward {
+        inward.as_secs().to_string()
+    } else {
+        format!("{} / {}", inward.as_secs(), outward.as_secs())
+    }
 }
 
 fn single(scenario: &Scenario, state: &str) -> String {

@@ -44,6 +44,9 @@ pub(crate) struct Books {
     pub(crate) untrue: usize,
     /// Requests that people saw before an earlier one of the same chat.
     pub(crate) overtaken: usize,
+    /// Whether every chat had a call under way when the fault ended, so that none could go on before that
+    /// call's time was over.
+    pub(crate) all_in_doubt: bool,
     /// From the end of the fault until frames are acked in time again.
     pub(crate) recovery_in: Option<Duration>,
     /// From the end of the fault until something is sent again.
@@ -60,7 +63,7 @@ impl Books {
     ) -> Self {
         let mut books = Self::default();
         books.inbound(sim, jetstream, fault_ended).await;
-        books.outbound(sim, jetstream, requested).await;
+        books.outbound(sim, jetstream, requested, fault_ended).await;
         books.recovery_out = sends_again(sim, fault_ended);
         books
     }
@@ -96,11 +99,25 @@ impl Books {
         self.recovery_in = acks_again(&frames, fault_ended);
     }
 
-    async fn outbound(&mut self, sim: &Sim, jetstream: &Context, requested: &Requested) {
+    async fn outbound(
+        &mut self,
+        sim: &Sim,
+        jetstream: &Context,
+        requested: &Requested,
+        fault_ended: Timestamp,
+    ) {
         let mut outcomes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut in_doubt = BTreeSet::new();
         for message in read(jetstream, "DINGTALK_RECEIPT").await.unwrap() {
             let text = |key: &str| message.body[key].as_str().unwrap().to_owned();
             *self.receipts.entry(text("outcome")).or_default() += 1;
+            let late = Timestamp::parse(&text("finished_at")).unwrap() >= fault_ended;
+            if let Some((_, chat)) = requested.get(&text("id"))
+                && late
+                && text("outcome") == "uncertain"
+            {
+                in_doubt.insert(chat);
+            }
             outcomes
                 .entry(text("id"))
                 .or_default()
@@ -117,6 +134,9 @@ impl Books {
             }
             *seen.entry(id).or_default() += 1;
         }
+        let other_chats = requested.iter().filter(|(id, _)| !is_crowded(id));
+        let mut other_chats = other_chats.map(|(_, (_, chat))| chat);
+        self.all_in_doubt = !in_doubt.is_empty() && other_chats.all(|chat| in_doubt.contains(chat));
         self.requests = requested.len();
         self.double_sends = seen.values().filter(|times| **times > 1).count();
         for id in requested.keys() {

@@ -9,6 +9,8 @@ mod media;
 mod opening;
 mod quota;
 mod recall;
+mod tokens;
+mod webhooks;
 
 use std::time::Duration;
 
