@@ -58,10 +58,9 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// The aims for recovery, in and out.
     pub(crate) fn aims(&self, books: &Books) -> (Duration, Duration) {
-        let outward = if books.all_in_doubt {
-            self.recovery.max(IN_DOUBT)
-        } else {
-            self.recovery
+        let outward = match self.recovery {
+            TAKEOVER if books.all_in_doubt => IN_DOUBT,
+            recovery => recovery,
         };
         (self.recovery, outward)
     }

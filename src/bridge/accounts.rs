@@ -160,7 +160,7 @@ impl Running {
             net: self.net.clone(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
-            timings: LinkTimings::default(),
+            timings: LinkTimings::among(self.config.accounts.len()),
         });
         self.start_plain(
             Task::Link(name.clone()),

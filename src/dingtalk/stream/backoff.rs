@@ -26,6 +26,11 @@ impl Backoff {
         self.least.saturating_mul(factor).min(self.most)
     }
 
+    /// Whether the ceiling doubles no more.
+    pub(super) fn is_at_most(&self) -> bool {
+        self.ceiling() == self.most
+    }
+
     /// The next wait.
     pub(super) fn next(&mut self) -> Duration {
         let ceiling = self.ceiling();

@@ -40,6 +40,9 @@ pub struct LinkConfig {
     pub timings: Timings,
 }
 
+/// [`Timings::unreached_most`] of a bridge with few accounts.
+const UNREACHED_MOST: Duration = Duration::from_secs(4);
+
 /// When what happens in the life of a connection.
 #[derive(Debug, Clone)]
 pub struct Timings {
@@ -53,6 +56,9 @@ pub struct Timings {
     pub backoff_least: Duration,
     /// Ceiling of the longest.
     pub backoff_most: Duration,
+    /// Ceiling of the longest while the gateway is not reached: an attempt costs DingTalk nothing then, and
+    /// nobody keeps the messages that are written until one succeeds.
+    pub unreached_most: Duration,
     /// Longest wait for the successor of a connection that DingTalk sent away while it was young:
     /// until it is there nothing is pushed, however often this happens.
     pub dismissed_most: Duration,
@@ -72,6 +78,19 @@ pub struct Timings {
     pub close: Duration,
 }
 
+impl Timings {
+    /// Those of one link among the links of so many accounts, which together look up and dial at most some
+    /// hundred times a second while the network is gone.
+    pub fn among(accounts: usize) -> Self {
+        let share =
+            Duration::from_millis(40).saturating_mul(u32::try_from(accounts).unwrap_or(u32::MAX));
+        Self {
+            unreached_most: UNREACHED_MOST.max(share),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Timings {
     fn default() -> Self {
         Self {
@@ -80,6 +99,7 @@ impl Default for Timings {
             overlap: Duration::from_secs(15),
             backoff_least: Duration::from_secs(1),
             backoff_most: Duration::from_secs(60),
+            unreached_most: UNREACHED_MOST,
             dismissed_most: Duration::from_secs(4),
             stagger: Duration::from_secs(1),
             stall_life: Duration::from_secs(30),

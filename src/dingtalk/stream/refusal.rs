@@ -36,6 +36,8 @@ pub(super) enum Refusal {
         /// Whether it was asked for too often.
         throttled: bool,
     },
+    /// No connection to the gateway came about: DingTalk was asked nothing.
+    Unreached(String),
     /// Only somebody who changes a setting helps; the reason says which.
     Park(String),
     /// The address of this machine is banned for five minutes.
@@ -55,7 +57,10 @@ impl Refusal {
     /// What happened, for people.
     pub(super) fn reason(&self) -> &str {
         match self {
-            Self::Retry { reason, .. } | Self::Park(reason) | Self::Banned(reason) => reason,
+            Self::Retry { reason, .. }
+            | Self::Unreached(reason)
+            | Self::Park(reason)
+            | Self::Banned(reason) => reason,
         }
     }
 
@@ -63,7 +68,7 @@ impl Refusal {
     pub(super) fn outcome(&self) -> ApiOutcome {
         match self {
             Self::Retry { throttled, .. } if *throttled => ApiOutcome::Throttled,
-            Self::Retry { .. } => ApiOutcome::Failed,
+            Self::Retry { .. } | Self::Unreached(_) => ApiOutcome::Failed,
             Self::Park(_) => ApiOutcome::Refused,
             Self::Banned(_) => ApiOutcome::Throttled,
         }
@@ -156,7 +161,12 @@ fn shape(members: Option<&Members<'_>>, body: &str) -> String {
 
 /// What a call without an answer means.
 pub(super) fn of_network(error: &reqwest::Error) -> Refusal {
-    Refusal::retry(format!("the gateway is not reached: {}", chain(error)))
+    let reason = format!("the gateway is not reached: {}", chain(error));
+    if error.is_connect() {
+        Refusal::Unreached(reason)
+    } else {
+        Refusal::retry(reason)
+    }
 }
 
 /// An error with its sources, as one line.

@@ -49,6 +49,8 @@ pub(super) struct Slot {
     cues: (mpsc::Sender<Cued>, mpsc::Receiver<Cued>),
     generation: u64,
     backoff: Backoff,
+    /// That of attempts that reach nobody.
+    unreached: Backoff,
     short_lives: u32,
     /// Those being let go, oldest first: generation, and what makes it go at once.
     retired: VecDeque<(u64, CancellationToken)>,
@@ -84,6 +86,7 @@ impl Slot {
         let timings = &context.timings;
         Self {
             backoff: Backoff::new(timings.backoff_least, timings.backoff_most),
+            unreached: Backoff::new(timings.backoff_least, timings.unreached_most),
             standing: Standing::new(Arc::clone(&context), index, events),
             context,
             index,
@@ -141,6 +144,7 @@ impl Slot {
 
     fn opened(&mut self, ws: Ws) {
         self.opening = None;
+        self.unreached.reset();
         self.generation += 1;
         let now = Instant::now();
         let live = Live {
@@ -183,14 +187,25 @@ impl Slot {
 
     fn refused(&mut self, refusal: &Refusal) {
         self.opening = None;
+        // Tried every few seconds for as long as it takes, which need not be said each time.
+        let said = matches!(refusal, Refusal::Unreached(_)) && self.unreached.is_at_most();
         let (delay, state) = self.verdict(refusal);
-        tracing::warn!(
-            dingtalk.account = %self.context.account,
-            dingtalk.slot = self.index,
-            retry.seconds = delay.as_secs_f64(),
-            reason = refusal.reason(),
-            "stream connection not opened"
-        );
+        if said {
+            tracing::debug!(
+                dingtalk.account = %self.context.account,
+                dingtalk.slot = self.index,
+                reason = refusal.reason(),
+                "gateway still not reached"
+            );
+        } else {
+            tracing::warn!(
+                dingtalk.account = %self.context.account,
+                dingtalk.slot = self.index,
+                retry.seconds = delay.as_secs_f64(),
+                reason = refusal.reason(),
+                "stream connection not opened"
+            );
+        }
         // A connection that still works is better news than its missing replacement is bad news.
         if self.live.is_none() {
             self.standing.set(state);
@@ -201,7 +216,11 @@ impl Slot {
     fn verdict(&mut self, refusal: &Refusal) -> (Duration, LinkState) {
         let timings = &self.context.timings;
         let reason = refusal.reason().to_owned();
+        if !matches!(refusal, Refusal::Unreached(_)) {
+            self.unreached.reset();
+        }
         match refusal {
+            Refusal::Unreached(_) => (self.unreached.next(), LinkState::Down(reason)),
             Refusal::Park(_) => (jittered(timings.refused_retry), LinkState::Parked(reason)),
             Refusal::Banned(_) => (jittered(timings.ban_wait), LinkState::Parked(reason)),
             Refusal::Retry { wait, .. } => {

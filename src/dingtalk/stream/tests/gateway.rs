@@ -71,13 +71,18 @@ impl Gateway {
 
     /// Grants `endpoint`, accepts on `listener`.
     pub(super) async fn granting(endpoint: String, listener: TcpListener) -> Self {
+        let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::asked_at(api, endpoint, listener)
+    }
+
+    /// The same, asked at `api`.
+    pub(super) fn asked_at(api: TcpListener, endpoint: String, listener: TcpListener) -> Self {
         let seen = Arc::new(Seen::default());
         let (accepted, sockets) = mpsc::channel(64);
         aside(accept(listener, accepted));
         let app = Router::new()
             .route("/v1.0/gateway/connections/open", post(open))
             .with_state((Arc::clone(&seen), endpoint));
-        let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api_url = format!("http://{}", api.local_addr().unwrap());
         aside(async move { axum::serve(api, app).await.unwrap() });
         Self {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::Ack;
@@ -69,6 +70,39 @@ async fn a_storm_of_disconnect_frames_is_over_for_the_link_as_soon_as_it_is_over
     let mut last = gateway.accept().await;
     last.push(&bot("calm")).await;
     assert!(link.delivery().await.ticket.answer(Ack::Done));
+    link.finish().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_out_of_reach_for_long_is_asked_as_soon_as_it_is_back() {
+    // Bound and not listening: nobody else gets the port, and nobody is reached there.
+    let api = TcpSocket::new_v4().unwrap();
+    api.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let api_url = format!("http://{}", api.local_addr().unwrap());
+    let timings = Timings {
+        backoff_least: Duration::from_millis(1),
+        backoff_most: Duration::from_secs(600),
+        unreached_most: Duration::from_millis(20),
+        ..brisk()
+    };
+    let link = start_with(&dingtalk(&api_url), account(), timings, 1);
+    // By then a wait that went on doubling would be minutes long.
+    let many = |text: &str| {
+        let failed = |line: &&str| line.contains("gateway") && line.contains("failed");
+        let count = text.lines().find(failed)?.rsplit(' ').next()?;
+        (count.parse::<u32>().ok()? >= 24).then_some(())
+    };
+    within(async {
+        while many(&link.metrics.encode()).is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+
+    let sockets = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("ws://{}/connect", sockets.local_addr().unwrap());
+    let mut gateway = Gateway::asked_at(api.listen(16).unwrap(), endpoint, sockets);
+    gateway.accept().await;
     link.finish().await;
 }
 
