@@ -41,7 +41,7 @@ pub struct LinkConfig {
 }
 
 /// [`Timings::unreached_most`] of a bridge with few accounts.
-const UNREACHED_MOST: Duration = Duration::from_secs(4);
+const UNREACHED_MOST: Duration = Duration::from_secs(2);
 
 /// When what happens in the life of a connection.
 #[derive(Debug, Clone)]
