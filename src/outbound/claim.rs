@@ -3,6 +3,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::dingtalk::api::LeaveBy;
 use crate::message::{Outcome, Timestamp};
 
 use super::desk::{Desk, LetGo, Patience};
@@ -139,30 +140,34 @@ impl Desk {
         self.note(hold, state, patience).await
     }
 
-    /// Writes that a call is about to leave; nothing leaves before this stands.
+    /// Writes that a call is about to leave; nothing leaves before this stands. Until when it may leave: by
+    /// then no other life has given it up, see [`Desk::claim`].
     pub(super) async fn sending(
         &self,
         hold: &mut Hold,
         stop: &CancellationToken,
-    ) -> Result<(), LetGo> {
+    ) -> Result<LeaveBy, LetGo> {
         loop {
             let (key, publication, revision) = (&hold.key, hold.publication, hold.revision);
             let progress = &hold.progress;
             // The time is that of each try: another life counts from it.
             let step = || async move {
+                let leave_by = LeaveBy::within(self.timings.call);
                 let state = State::Sending {
                     owner: self.owner.clone(),
                     since: Timestamp::now(),
                     progress: progress.clone(),
                 };
                 let record = Record { publication, state };
-                self.ledger.write(key, &record, Some(revision)).await
+                let written = self.ledger.write(key, &record, Some(revision)).await;
+                written.map(|written| (written, leave_by))
             };
             let patience = Patience::Until(stop);
-            match self.insist(patience, "ledger write", step).await? {
+            let (written, leave_by) = self.insist(patience, "ledger write", step).await?;
+            match written {
                 Written::Stands(revision) => {
                     hold.revision = revision;
-                    return Ok(());
+                    return Ok(leave_by);
                 }
                 // An earlier try of ours whose answer was lost: too old to count from.
                 Written::Overtaken(found) if self.is_our_send(&found, publication) => {

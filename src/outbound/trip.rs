@@ -120,7 +120,7 @@ impl<'a> Trip<'a> {
         let audience = &self.plan.job.audience;
         self.hold.progress.depart(audience, leg.users());
         let desk = &self.sender.desk;
-        desk.sending(&mut self.hold, self.stop).await?;
+        let leave_by = desk.sending(&mut self.hold, self.stop).await?;
         failpoint!("request.sending");
         if self.over() {
             // The broker was long in writing it down.
@@ -130,7 +130,7 @@ impl<'a> Trip<'a> {
         }
         let answer = desk
             .timings
-            .within_a_call(self.sender.api.send(&leg.shipment));
+            .within_a_call(self.sender.api.send(&leg.shipment, leave_by));
         let answer = answer.await.unwrap_or_else(|| Err(ApiError::late()));
         failpoint!("request.answered");
         drop(place);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nats_dingtalk::broker::Broker;
 use nats_dingtalk::config;
 use nats_dingtalk::dingtalk::api::{
-    Api, ApiError, Http, Recipient, Shipment, ShipmentBody, render_robot,
+    Api, ApiError, Http, LeaveBy, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::fleet::{Charge, Fleet, Parts, Roster, fingerprint};
 use nats_dingtalk::message::{AccountName, Content, Priority, Subjects};
@@ -83,7 +83,8 @@ impl Replica {
             let mut sent = 0;
             while Instant::now() < until {
                 api.prepare(&shipment.recipient, Priority::Normal).await?;
-                api.send(&shipment).await?;
+                let leave_by = LeaveBy::within(Duration::from_secs(10));
+                api.send(&shipment, leave_by).await?;
                 sent += 1;
             }
             Ok(sent)

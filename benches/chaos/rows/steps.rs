@@ -1,6 +1,7 @@
 //! The bridge dies, stops or is told to end at a named step of the ack path or the send path: a build with fail points.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -49,6 +50,8 @@ const CROWD: u64 = 12_000;
 const ABORTED: i32 = 6;
 /// How long a bridge that was stopped at a step stays stopped.
 const STOPPED: u64 = 4;
+/// How long, so that another bridge has given up the calls that were written down: 12 s, and a while to send.
+const GIVEN_UP: u64 = 14;
 /// Most times that the broker goes away for a step of the spool.
 const OUTAGES: usize = 6;
 /// How long the spool may take to be drained after one.
@@ -102,6 +105,14 @@ pub(super) fn rows() -> Vec<Scenario> {
         })
         .with_takeover(),
     );
+    rows.push(
+        short(
+            "two replicas, SIGSTOP of the sending one for 14 s before its calls left",
+            before_the_calls_left,
+        )
+        .with_takeover()
+        .noting(super::STOPPED),
+    );
     rows
 }
 
@@ -122,15 +133,7 @@ fn plan_of(steps: &[&str]) -> Plan {
 
 /// One life of the bridge for each step, each ended, stopped or told to end by its fail point.
 async fn at(steps: &[&str], end: End, rng: Rng) -> Result<Books, NotRun> {
-    let Some(program) = armed_program() else {
-        let why = "no build with fail points was given; make chaos makes one";
-        return Err(NotRun::Missing(why.to_owned()));
-    };
-    if let Some(step) = steps.iter().find(|step| !has_step(&program, step)) {
-        return Err(NotRun::Impossible(format!(
-            "this bridge has no step {step}"
-        )));
-    }
+    let program = program_with(steps)?;
     staged(plan_of(steps), rng, async |stage| {
         for step in steps {
             stage.kill(0);
@@ -159,6 +162,45 @@ async fn at(steps: &[&str], end: End, rng: Rng) -> Result<Books, NotRun> {
         if end != End::Stopped {
             stage.start(0).await;
         }
+        stage.over();
+    })
+    .await
+}
+
+/// The build with fail points, which has these steps.
+fn program_with(steps: &[&str]) -> Result<PathBuf, NotRun> {
+    let Some(program) = armed_program() else {
+        let why = "no build with fail points was given; make chaos makes one";
+        return Err(NotRun::Missing(why.to_owned()));
+    };
+    match steps.iter().find(|step| !has_step(&program, step)) {
+        None => Ok(program),
+        Some(step) => Err(NotRun::Impossible(format!(
+            "this bridge has no step {step}"
+        ))),
+    }
+}
+
+/// The sending one of two stops where its calls are written down and have not left. When it wakes up, the other
+/// has given those calls up and sent what follows in their chats.
+async fn before_the_calls_left(rng: Rng) -> Result<Books, NotRun> {
+    let step = "request.sending";
+    let program = program_with(&[step])?;
+    let plan = Plan {
+        bridges: 2,
+        ..taken_over()
+    };
+    staged(plan, rng, async |stage| {
+        stage.kill(1);
+        stage.kill(0);
+        let armed = format!("{step}:{}:STOP", stage.rng.u64(1..=60));
+        let setup = stage.setup_of(&program, &[("FAILPOINT", &armed)]);
+        stage.start_as(0, setup).await;
+        let mark = mark(step);
+        wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
+        stage.start(1).await;
+        seconds(GIVEN_UP).await;
+        stage.bridge(0).signal("CONT");
         stage.over();
     })
     .await

@@ -3,6 +3,7 @@
 
 use reqwest::RequestBuilder;
 
+use super::departure::LeaveBy;
 use super::errors::{self, Call, Lesson, Refusal};
 use super::failure::{ApiError, ErrorClass};
 use super::token::Tokens;
@@ -14,13 +15,32 @@ use crate::telemetry::{ApiFamily, ApiOutcome};
 /// New tokens for one call, each after DingTalk refused the one before.
 const RENEWALS: usize = 3;
 
-/// A kind of call: how its answer is judged, and as what it is paced and counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A kind of call: how its answer is judged, as what it is paced and counted, and until when it may leave.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Errand {
     /// How its answer is judged.
     pub(super) call: Call,
     /// As what it is paced and counted.
     pub(super) family: ApiFamily,
+    /// Until when it may leave, where that matters.
+    leave_by: Option<LeaveBy>,
+}
+
+impl Errand {
+    /// One that may leave at any time.
+    pub(super) const fn new(call: Call, family: ApiFamily) -> Self {
+        Self {
+            call,
+            family,
+            leave_by: None,
+        }
+    }
+
+    /// The same, which may leave until then.
+    pub(super) const fn leaving(mut self, by: LeaveBy) -> Self {
+        self.leave_by = Some(by);
+        self
+    }
 }
 
 /// What a success must hold, and how a caller reads it.
@@ -93,7 +113,7 @@ impl Api {
         read: Reader<'_, T>,
     ) -> Result<T, Refusal> {
         let call = errand.call;
-        let judged = match self.http.call(request).await {
+        let judged = match self.http.call(request, errand.leave_by).await {
             Ok(answer) => {
                 let judged = errors::judge(call, &answer, Timestamp::now());
                 judged.and_then(|members| {

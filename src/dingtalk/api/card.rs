@@ -18,14 +18,8 @@ const CONFIG: (&str, &str) = ("config", r#"{"autoLayout":true}"#);
 /// User ids are staffIds.
 const STAFF: u8 = 1;
 
-const CARD: Errand = Errand {
-    call: Call::Card,
-    family: ApiFamily::Card,
-};
-const FRAME: Errand = Errand {
-    call: Call::CardStream,
-    family: ApiFamily::CardStream,
-};
+const CARD: Errand = Errand::new(Call::Card, ApiFamily::Card);
+const FRAME: Errand = Errand::new(Call::CardStream, ApiFamily::CardStream);
 
 /// Where a card is delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sha2::Sha256;
 
 use super::call::Errand;
+use super::departure::LeaveBy;
 use super::errors::{self, Call, Refusal};
 use super::failure::{ApiError, ErrorClass};
 use super::shipment::Accepted;
@@ -20,10 +21,7 @@ use crate::telemetry::ApiFamily;
 /// Code of all three security settings: keywords, signature, addresses.
 const SECURITY: &str = "310000";
 
-const POST: Errand = Errand {
-    call: Call::CustomRobot,
-    family: ApiFamily::CustomRobot,
-};
+const POST: Errand = Errand::new(Call::CustomRobot, ApiFamily::CustomRobot);
 
 /// The webhook of a custom robot, as its group shows it to those who manage the robot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +79,7 @@ impl Api {
         &self,
         msg_uuid: &str,
         body: &str,
+        leave_by: LeaveBy,
     ) -> Result<Accepted, ApiError> {
         let (robot, url) = self.robot_webhook()?;
         let body = with_uuid(body, msg_uuid).ok_or_else(errors::mismatch)?;
@@ -88,11 +87,12 @@ impl Api {
             let url = robot.signed(url.clone(), Timestamp::now())?;
             Ok(webhook::post(&self.http, url, &body))
         };
+        let errand = POST.leaving(leave_by);
         let read = |_: &Members<'_>| Some(Accepted::default());
-        let first = self.attempt(POST, post()?, &read).await;
+        let first = self.attempt(errand, post()?, &read).await;
         let judged = match first {
             Err(refusal) if robot.sign_secret.is_some() && out_of_date(&refusal) => {
-                self.attempt(POST, post()?, &read).await
+                self.attempt(errand, post()?, &read).await
             }
             judged => judged,
         };

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use super::answer::Answer;
+use super::departure::{LeaveBy, TooLate};
 use super::errors::Lost;
 use super::pace::{Lane, Paces};
 use super::webhook::is_dingtalk;
@@ -113,9 +114,19 @@ impl Http {
         &self.paces
     }
 
-    /// Makes one call and reads its answer.
-    pub(super) async fn call(&self, request: RequestBuilder) -> Result<Answer, Lost> {
-        let response = request.send().await.map_err(|error| lost(&error))?;
+    /// Makes one call, which leaves by `leave_by` or not at all, and reads its answer.
+    pub(super) async fn call(
+        &self,
+        request: RequestBuilder,
+        leave_by: Option<LeaveBy>,
+    ) -> Result<Answer, Lost> {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|error| lost(&error))?;
+        if let Some(leave_by) = leave_by {
+            leave_by.hold(&mut request);
+        }
+        let response = client.execute(request).await;
+        let response = response.map_err(|error| lost(&error))?;
         let status = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -176,10 +187,12 @@ async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(body)
 }
 
-/// Whether the request may have left. Only a failed connection says surely that it has not; a
-/// request that a dying pooled connection handed back unwritten is made again by the client itself.
+/// Whether the request may have left. Only a failed connection and a missed time say surely that it has
+/// not; a request that a dying pooled connection handed back unwritten is made again by the client itself.
 fn lost(error: &reqwest::Error) -> Lost {
-    if error.is_builder() {
+    if is_too_late(error) {
+        Lost::Unsent(root_cause(error))
+    } else if error.is_builder() {
         Lost::Unwritable(root_cause(error))
     } else if error.is_connect() {
         Lost::Unsent(root_cause(error))
@@ -188,6 +201,17 @@ fn lost(error: &reqwest::Error) -> Lost {
     } else {
         Lost::Broken(root_cause(error))
     }
+}
+
+fn is_too_late(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<TooLate>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// The innermost error: the outer ones name the URL.

@@ -24,14 +24,8 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest file name that is passed on, in characters.
 const MAX_NAME: usize = 100;
 
-const UPLOAD: Errand = Errand {
-    call: Call::Upload,
-    family: ApiFamily::Media,
-};
-const ADDRESS: Errand = Errand {
-    call: Call::Query,
-    family: ApiFamily::Media,
-};
+const UPLOAD: Errand = Errand::new(Call::Upload, ApiFamily::Media);
+const ADDRESS: Errand = Errand::new(Call::Query, ApiFamily::Media);
 
 /// Bytes on their way to DingTalk.
 #[derive(Debug)]

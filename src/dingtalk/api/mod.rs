@@ -5,6 +5,7 @@ mod answer;
 mod call;
 mod card;
 mod custom;
+mod departure;
 mod errors;
 mod failure;
 mod fetch;
@@ -28,6 +29,7 @@ use reqwest::Url;
 
 pub use card::{CardDraft, CardFrame, CardMentions, CardSpace, Created, FrameEnd};
 pub use custom::CustomRobot;
+pub use departure::LeaveBy;
 pub use failure::{ApiError, ErrorClass};
 pub use fetch::{FetchError, Fetched, Fetcher};
 pub use http::{Http, HttpError};
@@ -166,18 +168,19 @@ impl Api {
     }
 
     /// Makes the call once; on an invalid-token answer (not processed) refreshes the token and
-    /// makes it once more. Cancelling it leaves the outcome unknown.
+    /// makes it once more. What has not left by `leave_by` does not leave. Cancelling it leaves the outcome
+    /// unknown.
     ///
     /// # Errors
-    /// By [`ErrorClass`]. After an ambiguous post of a custom robot the same shipment may be sent
+    /// By [`ErrorClass`]: a call that did not leave in time may be made again. After an ambiguous post of a custom robot the same shipment may be sent
     /// again: DingTalk shows a `msgUuid` once (oapi.md, section 9.5).
-    pub async fn send(&self, shipment: &Shipment) -> Result<Accepted, ApiError> {
+    pub async fn send(&self, shipment: &Shipment, leave_by: LeaveBy) -> Result<Accepted, ApiError> {
         let (receiver, (msg_key, msg_param)) = match (&shipment.recipient, &shipment.body) {
             (Recipient::Webhook(webhook), ShipmentBody::Webhook(body)) => {
-                return self.post(webhook, body).await;
+                return self.post(webhook, body, leave_by).await;
             }
             (Recipient::CustomRobot { msg_uuid }, ShipmentBody::Webhook(body)) => {
-                return self.post_as_custom_robot(msg_uuid, body).await;
+                return self.post_as_custom_robot(msg_uuid, body, leave_by).await;
             }
             (Recipient::Users(users), ShipmentBody::Robot { msg_key, msg_param }) => {
                 (Receiver::Users(users), (msg_key, msg_param))
@@ -191,21 +194,20 @@ impl Api {
             }
         };
         let robot = &self.app()?.robot;
-        let errand = Errand {
-            call: Call::Robot,
-            family: family(&shipment.recipient),
-        };
+        let errand = Errand::new(Call::Robot, family(&shipment.recipient)).leaving(leave_by);
         let request = || robot.send(&self.http, receiver, msg_key, msg_param);
         let read = |answer: &Members<'_>| Some(send::accepted(answer));
         self.authorised(errand, &request, &read).await
     }
 
     /// One post to a session webhook.
-    async fn post(&self, webhook: &SessionWebhook, body: &str) -> Result<Accepted, ApiError> {
-        let errand = Errand {
-            call: Call::Webhook,
-            family: ApiFamily::Webhook,
-        };
+    async fn post(
+        &self,
+        webhook: &SessionWebhook,
+        body: &str,
+        leave_by: LeaveBy,
+    ) -> Result<Accepted, ApiError> {
+        let errand = Errand::new(Call::Webhook, ApiFamily::Webhook).leaving(leave_by);
         let url = self.usable(webhook)?;
         let session = url
             .query_pairs()

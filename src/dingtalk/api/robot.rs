@@ -40,22 +40,10 @@ const EMOTION_ID: &str = "2659900";
 /// Code of the contact API for nobody.
 const NOBODY: &str = "60121";
 
-const RECALL: Errand = Errand {
-    call: Call::Recall,
-    family: ApiFamily::Recall,
-};
-const READ: Errand = Errand {
-    call: Call::Query,
-    family: ApiFamily::Recall,
-};
-const EMOTION: Errand = Errand {
-    call: Call::Emotion,
-    family: ApiFamily::Emotion,
-};
-const CONTACT: Errand = Errand {
-    call: Call::Contact,
-    family: ApiFamily::Contact,
-};
+const RECALL: Errand = Errand::new(Call::Recall, ApiFamily::Recall);
+const READ: Errand = Errand::new(Call::Query, ApiFamily::Recall);
+const EMOTION: Errand = Errand::new(Call::Emotion, ApiFamily::Emotion);
+const CONTACT: Errand = Errand::new(Call::Contact, ApiFamily::Contact);
 
 /// The chat that messages were sent to, as recall and read state need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

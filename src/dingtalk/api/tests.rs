@@ -196,9 +196,13 @@ fn to_webhook(webhook: SessionWebhook) -> Shipment {
     }
 }
 
+fn soon() -> LeaveBy {
+    LeaveBy::within(Duration::from_secs(10))
+}
+
 async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
     api.prepare(&shipment.recipient, Priority::Normal).await?;
-    api.send(shipment).await
+    api.send(shipment, soon()).await
 }
 
 fn invalid_token() -> Turn {
@@ -360,6 +364,24 @@ async fn a_lost_answer_is_ambiguous_and_a_lost_connection_is_not() {
 }
 
 #[tokio::test]
+async fn a_call_that_missed_its_time_does_not_leave_and_may_be_made_again() {
+    let server = Server::start([]).await;
+    let (api, metrics) = server.api();
+    ship(&api, &to_group()).await.unwrap();
+    for shipment in [to_group(), to_user("x"), to_webhook(server.webhook())] {
+        let missed = LeaveBy::within(Duration::ZERO);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let error = api.send(&shipment, missed).await.unwrap_err();
+        assert!(matches!(error.class, ErrorClass::RetryAfter(_)), "{error}");
+        assert!(error.message.contains("could not leave in time"), "{error}");
+    }
+    // Each of them would have come before this one.
+    ship(&api, &to_user("the next")).await.unwrap();
+    assert_eq!(server.calls().len(), 2);
+    assert!(!metrics.encode().contains(r#"outcome="ambiguous""#));
+}
+
+#[tokio::test]
 async fn a_connection_that_cannot_be_made_in_time_is_retried() {
     // A listener whose queue is full answers nothing, not even the handshake.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -382,7 +404,7 @@ async fn a_connection_that_cannot_be_made_in_time_is_retried() {
         ..server.config()
     };
     let http = Http::new(&config).unwrap();
-    let call = http.call(http.client().post(&config.api_url));
+    let call = http.call(http.client().post(&config.api_url), None);
     let lost = call.await.unwrap_err();
     assert!(matches!(lost, errors::Lost::Unsent(_)), "{lost:?}");
 }
@@ -470,7 +492,7 @@ async fn a_forbidden_webhook_is_not_posted_to() {
         .await
         .unwrap_err();
     assert_eq!(error.code, "webhook-host");
-    let error = api.send(&shipment).await.unwrap_err();
+    let error = api.send(&shipment, soon()).await.unwrap_err();
     assert_eq!(error.code, "webhook-host");
     assert!(other.calls().is_empty());
 }

@@ -169,7 +169,7 @@ impl Tokens {
         self.http.address().slot(Priority::High).await;
         let secret = self.client_secret.expose();
         let asked_at = Instant::now();
-        let fetched = match self.http.call(self.request()).await {
+        let fetched = match self.http.call(self.request(), None).await {
             Ok(answer) => {
                 let judged = errors::judge(Call::Token, &answer, Timestamp::now());
                 judged.map(|members| {

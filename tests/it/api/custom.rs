@@ -9,7 +9,7 @@ use nats_dingtalk::message::{AccountName, Mentions, Priority, Secret};
 use nats_dingtalk::sim::{CUSTOM_ROBOT_PATH, CustomRobot as SimRobot, Fault, Sim, SimOptions};
 use nats_dingtalk::telemetry::Metrics;
 
-use super::{billed, ship, text, user};
+use super::{billed, ship, soon, text, user};
 use crate::sim::{GROUP, options, start};
 use crate::support::sections;
 
@@ -155,7 +155,10 @@ async fn a_robot_without_an_app_says_so_and_leads_nowhere_else() {
         recipient: user("u1"),
         body: ShipmentBody::Webhook("{}".to_owned()),
     };
-    assert_eq!(api.send(&crossed).await.unwrap_err().code, "shipment");
+    assert_eq!(
+        api.send(&crossed, soon()).await.unwrap_err().code,
+        "shipment"
+    );
 
     let dingtalk = sections::dingtalk(&sim, Duration::from_secs(1));
     let elsewhere = CustomRobot {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nats_dingtalk::config;
 use nats_dingtalk::dingtalk::api::{
-    Accepted, Api, ApiError, Http, Recipient, Shipment, ShipmentBody, render_robot,
+    Accepted, Api, ApiError, Http, LeaveBy, Recipient, Shipment, ShipmentBody, render_robot,
 };
 use nats_dingtalk::message::{AccountName, Content, Priority};
 use nats_dingtalk::sim::Sim;
@@ -46,7 +46,12 @@ fn billed(metrics: &Metrics) -> u64 {
 
 async fn ship(api: &Api, shipment: &Shipment) -> Result<Accepted, ApiError> {
     api.prepare(&shipment.recipient, Priority::Normal).await?;
-    api.send(shipment).await
+    api.send(shipment, soon()).await
+}
+
+/// Long enough for any call.
+fn soon() -> LeaveBy {
+    LeaveBy::within(Duration::from_secs(10))
 }
 
 /// Sends a content and gives its processQueryKey.
