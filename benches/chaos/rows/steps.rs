@@ -196,8 +196,7 @@ async fn before_the_calls_left(rng: Rng) -> Result<Books, NotRun> {
         let armed = format!("{step}:{}:STOP", stage.rng.u64(1..=60));
         let setup = stage.setup_of(&program, &[("FAILPOINT", &armed)]);
         stage.start_as(0, setup).await;
-        let mark = mark(step);
-        wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
+        passed(stage, step).await;
         stage.start(1).await;
         seconds(GIVEN_UP).await;
         stage.bridge(0).signal("CONT");
@@ -218,13 +217,18 @@ async fn reached(stage: &mut Stage, step: &str, end: End) {
             assert_eq!(status.code(), Some(0), "{step}: a drain that was cut short");
         }
         End::Stopped => {
-            let mark = mark(step);
-            wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
+            passed(stage, step).await;
             seconds(STOPPED).await;
             stage.bridge(0).signal("CONT");
             stage.between(500, 1500).await;
         }
     }
+}
+
+/// Waits until the first bridge has come by a step that is armed.
+async fn passed(stage: &Stage, step: &str) {
+    let mark = mark(step);
+    wait::until_true(&mark, async || stage.bridge(0).log().contains(&mark)).await;
 }
 
 /// What a bridge says when it comes by a step that is armed.

@@ -2,6 +2,8 @@
 //! before the write: another bridge that took over judges by its clock, so a call that missed its time must
 //! not leave any more.
 
+use std::error::Error;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -38,10 +40,9 @@ impl LeaveBy {
     /// Holds `request` to it: its body is given out in time or never, and nothing of a request is written
     /// before its body.
     pub(super) fn hold(self, request: &mut Request) {
-        let bytes = request.body().and_then(reqwest::Body::as_bytes);
-        if let Some(bytes) = bytes {
-            let bytes = Some(Bytes::copy_from_slice(bytes));
-            *request.body_mut() = Some(reqwest::Body::wrap(Timely { by: self, bytes }));
+        if let Some(body) = request.body_mut() {
+            let inner = mem::take(body);
+            *body = reqwest::Body::wrap(Timely { by: self, inner });
         }
     }
 }
@@ -54,29 +55,29 @@ pub(super) struct TooLate;
 /// A body that is given out in time or not at all.
 struct Timely {
     by: LeaveBy,
-    bytes: Option<Bytes>,
+    inner: reqwest::Body,
 }
 
 impl Body for Timely {
     type Data = Bytes;
-    type Error = TooLate;
+    type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TooLate>>> {
-        if self.bytes.is_some() && self.by.is_over() {
-            return Poll::Ready(Some(Err(TooLate)));
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.is_end_stream() && self.by.is_over() {
+            return Poll::Ready(Some(Err(TooLate.into())));
         }
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        frame.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let length = self.bytes.as_ref().map_or(0, Bytes::len);
-        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+        self.inner.size_hint()
     }
 }

@@ -1,8 +1,9 @@
 //! The one HTTP client: how DingTalk's hosts are reached, and whether a call that failed may have
 //! left. It knows no API.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
+use std::iter::successors;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -190,7 +191,7 @@ async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
 /// Whether the request may have left. Only a failed connection and a missed time say surely that it has
 /// not; a request that a dying pooled connection handed back unwritten is made again by the client itself.
 fn lost(error: &reqwest::Error) -> Lost {
-    if is_too_late(error) {
+    if cause::<TooLate>(error).is_some() {
         Lost::Unsent(root_cause(error))
     } else if error.is_builder() {
         Lost::Unwritable(root_cause(error))
@@ -203,24 +204,20 @@ fn lost(error: &reqwest::Error) -> Lost {
     }
 }
 
-fn is_too_late(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<TooLate>() {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+/// What caused an error, from the outside in.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    successors(error.source(), |&cause| cause.source())
+}
+
+/// The cause of this kind, where one is among the causes.
+pub(super) fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// The innermost error: the outer ones name the URL.
 pub(super) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|cause| cause.source()) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| "unknown".to_owned(), ToString::to_string)
+    let innermost = causes(error).last();
+    innermost.map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }
 
 /// TLS with the system's roots and those of `ca_file`.

@@ -136,6 +136,9 @@ impl Slot {
     }
 
     fn settled(&mut self, result: Opened) {
+        if !matches!(result, Err(Refusal::Unreached(_))) {
+            self.unreached.reset();
+        }
         match result {
             Ok(ws) => self.opened(ws),
             Err(refusal) => self.refused(&refusal),
@@ -144,7 +147,6 @@ impl Slot {
 
     fn opened(&mut self, ws: Ws) {
         self.opening = None;
-        self.unreached.reset();
         self.generation += 1;
         let now = Instant::now();
         let live = Live {
@@ -187,7 +189,7 @@ impl Slot {
 
     fn refused(&mut self, refusal: &Refusal) {
         self.opening = None;
-        // Tried every few seconds for as long as it takes, which need not be said each time.
+        // Tried every second or two for as long as it takes, which need not be said each time.
         let said = matches!(refusal, Refusal::Unreached(_)) && self.unreached.is_at_most();
         let (delay, state) = self.verdict(refusal);
         if said {
@@ -216,9 +218,6 @@ impl Slot {
     fn verdict(&mut self, refusal: &Refusal) -> (Duration, LinkState) {
         let timings = &self.context.timings;
         let reason = refusal.reason().to_owned();
-        if !matches!(refusal, Refusal::Unreached(_)) {
-            self.unreached.reset();
-        }
         match refusal {
             Refusal::Unreached(_) => (self.unreached.next(), LinkState::Down(reason)),
             Refusal::Park(_) => (jittered(timings.refused_retry), LinkState::Parked(reason)),

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use nats_dingtalk::sim::{BOT_TOPIC, OPEN_PATH, Sim, SimApp, SimOptions, TOKEN_PATH};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -164,8 +165,18 @@ pub(super) async fn token_of(sim: &Sim, app: &str, secret: &str) -> String {
 }
 
 pub(super) async fn call(sim: &Sim, path: &str, token: &str, body: Value) -> (u16, Value) {
+    call_by(Method::POST, sim, path, token, body).await
+}
+
+pub(super) async fn call_by(
+    method: Method,
+    sim: &Sim,
+    path: &str,
+    token: &str,
+    body: Value,
+) -> (u16, Value) {
     let answer = http()
-        .post(format!("{}{path}", sim.api_url()))
+        .request(method, format!("{}{path}", sim.api_url()))
         .header("x-acs-dingtalk-access-token", token)
         .json(&body)
         .send()

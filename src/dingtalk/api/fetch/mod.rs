@@ -5,7 +5,6 @@ mod address;
 mod guard;
 mod name;
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use reqwest::{Client, Proxy, Response, StatusCode, Url};
 use thiserror::Error;
 
 use self::guard::{Guard, NotPublic};
-use super::http::{HttpError, builder, root_cause};
+use super::http::{HttpError, builder, cause, root_cause};
 use crate::config;
 
 /// Deadline of one connection.
@@ -163,14 +162,10 @@ fn fetched(host: String, response: Response) -> Result<Fetched, FetchError> {
 
 /// What a transfer that broke means.
 fn failed(host: &str, error: &reqwest::Error) -> FetchError {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<NotPublic>() {
-            return FetchError::Forbidden(format!(
-                "{host}: {inner}; name the host in dingtalk.media_hosts to fetch from the own network"
-            ));
-        }
-        cause = inner.source();
+    if let Some(not_public) = cause::<NotPublic>(error) {
+        return FetchError::Forbidden(format!(
+            "{host}: {not_public}; name the host in dingtalk.media_hosts to fetch from the own network"
+        ));
     }
     let reason = if error.is_timeout() {
         "no answer in time".to_owned()

@@ -28,6 +28,16 @@ pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(LIMIT, future).await.expect("it happens in time")
 }
 
+/// Waits until `condition` holds.
+pub(super) async fn until_true(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Runs beside the test.
 #[expect(
     clippy::disallowed_methods,

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::super::Ack;
-use super::gateway::{Gateway, Peer, bot, disconnect, within};
+use super::gateway::{Gateway, Peer, bot, disconnect, until_true, within};
 use super::*;
 
 /// Reads until a ping, so that the other side is known to be up.
@@ -87,15 +87,14 @@ async fn a_gateway_that_was_out_of_reach_for_long_is_asked_as_soon_as_it_is_back
     };
     let link = start_with(&dingtalk(&api_url), account(), timings, 1);
     // By then a wait that went on doubling would be minutes long.
-    let many = |text: &str| {
+    until_true(|| {
+        let text = link.metrics.encode();
         let failed = |line: &&str| line.contains("gateway") && line.contains("failed");
-        let count = text.lines().find(failed)?.rsplit(' ').next()?;
-        (count.parse::<u32>().ok()? >= 24).then_some(())
-    };
-    within(async {
-        while many(&link.metrics.encode()).is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let count = text
+            .lines()
+            .find(failed)
+            .and_then(|line| line.rsplit(' ').next());
+        count.is_some_and(|count| count.parse::<u32>().unwrap() >= 24)
     })
     .await;
 
@@ -154,16 +153,10 @@ async fn a_peer_that_shows_no_life_is_replaced_on_suspicion_and_then_given_up() 
     let mut new = gateway.accept().await;
     let talking = aside(async move { while let Some(Ok(_)) = new.ws.next().await {} });
     // Two were opened, and then there is one again.
-    let metrics = link.metrics.clone();
-    let given_up = || {
-        let text = metrics.encode();
+    until_true(|| {
+        let text = link.metrics.encode();
         text.contains("reconnects_total{account=\"sales\"} 2\n")
             && text.contains("sockets{account=\"sales\"} 1\n")
-    };
-    within(async {
-        while !given_up() {
-            tokio::task::yield_now().await;
-        }
     })
     .await;
     assert_eq!(link.state(), LinkState::Up);
@@ -400,15 +393,9 @@ async fn every_slot_of_an_account_has_a_connection_and_a_ticket_of_its_own() {
     }
     tickets.sort();
     assert_eq!(tickets, ["ticket%2F1", "ticket%2F2", "ticket%2F3"]);
-    let health = link.health.clone();
-    let all_up = || {
-        let links = &health.snapshot().accounts[&name()].links;
+    until_true(|| {
+        let links = &link.health.snapshot().accounts[&name()].links;
         links.len() == 3 && links.values().all(|state| *state == LinkState::Up)
-    };
-    within(async {
-        while !all_up() {
-            tokio::task::yield_now().await;
-        }
     })
     .await;
     drop(peers);

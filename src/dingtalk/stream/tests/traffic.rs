@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame as RawFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use super::super::{Ack, FrameType};
-use super::gateway::{Gateway, bot, event, within};
+use super::gateway::{Gateway, bot, event, until_true, within};
 use super::*;
 
 #[tokio::test]
@@ -178,12 +178,7 @@ async fn while_nobody_takes_deliveries_answers_are_still_written() {
     for n in 0..50 {
         peer.push(&bot(&format!("m{n}"))).await;
     }
-    within(async {
-        while link.deliveries.len() < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    until_true(|| link.deliveries.len() >= 2).await;
     assert!(first.ticket.answer(Ack::Done));
     assert_eq!(peer.json().await["headers"]["messageId"], "first");
     for n in 0..50 {

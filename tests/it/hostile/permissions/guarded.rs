@@ -127,6 +127,15 @@ impl User {
         jetstream::new(self.client.clone())
     }
 
+    /// Stores a message.
+    pub(super) async fn store(&self, subject: &str, body: &Value) {
+        let stored = self
+            .jetstream()
+            .publish(subject.to_owned(), body.to_string().into())
+            .await;
+        stored.unwrap().await.unwrap();
+    }
+
     /// The broker refuses a publication on `subject`, whatever is in it.
     pub(super) async fn may_not_publish(&mut self, subject: &str, payload: &str) {
         self.client

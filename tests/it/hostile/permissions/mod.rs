@@ -228,13 +228,9 @@ async fn a_sender_reaches_its_chats_and_sees_the_receipts() {
             "dingtalk.receipt.sales.*",
         )
         .await;
-    let body = json!({"id": "r1", "text": "hello"}).to_string();
-    let stored = sender
-        .jetstream()
-        .publish(MANAGER, body.into())
-        .await
-        .unwrap();
-    stored.await.unwrap();
+    sender
+        .store(MANAGER, &json!({"id": "r1", "text": "hello"}))
+        .await;
     assert_eq!(sender.next(&consumer).await["outcome"], "sent");
     let get = "$JS.API.DIRECT.GET.DINGTALK_RECEIPT.dingtalk.receipt.sales.r1";
     let receipt = sender.client.request(get, "".into()).await.unwrap();

@@ -50,13 +50,8 @@ async fn who_fetches_objects_and_asks_one_verb_can_do_that_and_no_more() {
         .put("mine/report.pdf", &mut &b"%PDF-1.7 out"[..])
         .await
         .unwrap();
-    let body = json!({"id": "file", "file": {"object": "mine/report.pdf"}}).to_string();
-    let stored = sender
-        .jetstream()
-        .publish(MANAGER, body.into())
-        .await
-        .unwrap();
-    stored.await.unwrap();
+    let body = json!({"id": "file", "file": {"object": "mine/report.pdf"}});
+    sender.store(MANAGER, &body).await;
     let receipts = world.all("DINGTALK_RECEIPT", 1).await;
     assert_eq!(receipts[0].body["outcome"], "sent", "{}", receipts[0].body);
     for user in [&agent, &sender] {

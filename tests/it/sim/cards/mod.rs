@@ -9,9 +9,10 @@ use nats_dingtalk::sim::{
     CardAgain, CardPress, CardState, CardTemplate, Fault, GROUP_SEND_PATH, RECALL_GROUP_PATH,
     SentVia, Sim, SimOptions, UpdateSource,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{APP, Client, GROUP, call, data, http, options, start, to_group, token};
+use super::{APP, Client, GROUP, call, call_by, data, http, options, start, to_group, token};
 
 /// A shared template whose one variable, `msgContent`, is markdown.
 const TEMPLATE: &str = "02fcf2f4-5e02-4a85-b672-46d1f715543e.schema";
@@ -28,15 +29,7 @@ fn unpaced() -> SimOptions {
 }
 
 async fn put(sim: &Sim, path: &str, token: &str, body: Value) -> (u16, Value) {
-    let answer = http()
-        .put(format!("{}{path}", sim.api_url()))
-        .header("x-acs-dingtalk-access-token", token)
-        .json(&body)
-        .send()
-        .await
-        .unwrap();
-    let status = answer.status().as_u16();
-    (status, answer.json().await.unwrap_or_default())
+    call_by(Method::PUT, sim, path, token, body).await
 }
 
 fn merged(mut body: Value, more: Value) -> Value {
